@@ -1,0 +1,33 @@
+"""The register: every node of the pack, in the order a graph uses them. Import relatively only: ComfyUI has a `nodes` too."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from ..pusa_model import prompts
+from .conditions import PusaKeyframes, PusaLatentFrames, PusaVideoFrames
+from .loaders import PusaLoraLoader
+from .plot import PusaConditionPlot
+from .prompts import PusaLoadPrompt, PusaSavePrompt
+from .sampling import PusaApplyCondition, PusaKSampler, PusaScheduler
+
+NODES: list[type[io.ComfyNode]] = [
+    PusaLoraLoader,
+    PusaKeyframes,
+    PusaVideoFrames,
+    PusaLatentFrames,
+    PusaKSampler,
+    PusaApplyCondition,
+    PusaScheduler,
+    PusaConditionPlot,
+    PusaSavePrompt,
+    PusaLoadPrompt,
+]
+
+
+class PusaExtension(ComfyExtension):
+    """The pack as ComfyUI sees it."""
+
+    async def on_load(self) -> None:
+        prompts.register_folder()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES

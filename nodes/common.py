@@ -1,0 +1,28 @@
+"""What all nodes share: the category, the condition type, and errors that name the node."""
+
+from functools import wraps
+
+from comfy_api.latest import io
+
+from ..schedulers import InputError
+
+CATEGORY = "Pusa"
+PusaCondition = io.Custom("PUSA_CONDITION")
+
+
+def named_errors(execute):
+    """Put the node's display name in front of an input error, so that a reader of the message finds the node."""
+
+    @wraps(execute)
+    def named(cls, *args, **kwargs):
+        try:
+            return execute(cls, *args, **kwargs)
+        except InputError as error:
+            raise InputError(f"{cls.GET_SCHEMA().display_name}: {error}") from error
+
+    return named
+
+
+def condition_input(tooltip: str) -> io.Input:
+    """The optional `condition` socket, the same on every node that has one."""
+    return PusaCondition.Input("condition", optional=True, tooltip=tooltip)

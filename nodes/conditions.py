@@ -1,0 +1,195 @@
+"""Nodes that say which latent frames are given, and how far each may still change."""
+
+from comfy_api.latest import io
+
+from ..pusa_model import timeline
+from ..pusa_model.encode import ENCODINGS, FITS
+from ..schedulers import InputError
+from ..schedulers.grammar import noise_values, position_terms
+from .common import CATEGORY, PusaCondition, condition_input, named_errors
+
+VAE_TIP = "The VAE of the model: the Wan2.1 VAE, for Wan2.1 and Wan2.2 A14B alike."
+LATENT_TIP = "The latent that will be sampled. Only its size and length are used; connect the same one to the sampler."
+CHAIN_TIP = "A condition to add to: chain condition nodes to mix pictures, clips and latents on one timeline."
+NOISE_TIP = (
+    "Noise multiplier of each condition frame, 0 to 1: 0 keeps it exactly, 0.2 lets it change a little, 1 leaves it free. "
+    "One value for all, a list such as 0.0, 0.3, or a ramp such as 0.0..0.5."
+)
+FIT_TIP = "What to do with another size: crop fills the frame and cuts the edges, pad adds black bars, stretch distorts."
+OUTPUT_TIP = "The condition frames with their positions and multipliers, for a sampler or the next condition node."
+
+
+def condition_output() -> io.Output:
+    return PusaCondition.Output("condition_out", display_name="condition", tooltip=OUTPUT_TIP)
+
+
+def check_text(positions: str | None = None, noise: str | None = None) -> bool | str:
+    """Check what can be checked before the graph runs: whether the texts parse. Linked texts are None here."""
+    try:
+        if positions is not None:
+            position_terms(positions)
+        if noise is not None:
+            noise_values(noise)
+    except InputError as error:
+        return str(error)
+    return True
+
+
+class PusaKeyframes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        picture = io.Image.Input("image", tooltip="A picture, or a batch of them; each takes the next position.")
+        return io.Schema(
+            node_id="PusaKeyframes",
+            display_name="Keyframes (Pusa)",
+            category=CATEGORY,
+            description=(
+                "Places pictures on the timeline of a video: one at frame 0 is image-to-video, two at 0 and last are "
+                "start and end frames, more are keyframes."
+            ),
+            search_aliases=["image to video", "i2v", "start end frames", "first last frame", "keyframe", "pusa image"],
+            inputs=[
+                io.Vae.Input("vae", tooltip=VAE_TIP),
+                io.Latent.Input("latent", tooltip=LATENT_TIP),
+                io.Autogrow.Input(
+                    "images",
+                    template=io.Autogrow.TemplatePrefix(picture, prefix="image", min=1, max=50),
+                    tooltip="The pictures, in the order of `positions`. A new socket appears for each one connected.",
+                ),
+                io.String.Input(
+                    "positions",
+                    default="0",
+                    tooltip="Where each picture goes: 0, 40, last. Ranges 0-3 and negatives from the end (-1) work too.",
+                ),
+                io.Combo.Input(
+                    "unit",
+                    options=["frame", "latent"],
+                    default="frame",
+                    tooltip="What positions count: video frames (an 81-frame clip has 0 to 80), or latent frames (0 to 20).",
+                ),
+                io.String.Input("noise", default="0.2", tooltip=NOISE_TIP),
+                io.Combo.Input("fit", options=FITS, default="crop", tooltip=FIT_TIP),
+                io.Combo.Input(
+                    "encode",
+                    options=ENCODINGS,
+                    default="still",
+                    advanced=True,
+                    tooltip=(
+                        "How a picture after frame 0 is encoded: still encodes it alone (official, reads as four frames at "
+                        "rest), causal as a group of four frames behind a primer, as the video VAE expects there."
+                    ),
+                ),
+                condition_input(CHAIN_TIP),
+            ],
+            outputs=[condition_output()],
+        )
+
+    @classmethod
+    def validate_inputs(cls, positions=None, noise=None) -> bool | str:
+        return check_text(positions, noise)
+
+    @classmethod
+    @named_errors
+    def execute(cls, vae, latent, images, positions, unit, noise, fit, encode, condition=None) -> io.NodeOutput:
+        return io.NodeOutput(
+            timeline.keyframes(vae, latent["samples"], images, positions, unit, noise, fit, encode, condition)
+        )
+
+
+class PusaVideoFrames(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PusaVideoFrames",
+            display_name="Video Frames (Pusa)",
+            category=CATEGORY,
+            description=(
+                "Places the start or the end of a clip on the timeline of a new video: the end of a clip at the start "
+                "extends it, with the start of another at the end it becomes a transition."
+            ),
+            search_aliases=["extend video", "video extension", "transition", "completion", "v2v", "continue clip"],
+            inputs=[
+                io.Vae.Input("vae", tooltip=VAE_TIP),
+                io.Latent.Input("latent", tooltip=LATENT_TIP),
+                io.Image.Input("video", tooltip="The frames of the clip, at 16 frames per second for Wan."),
+                io.Combo.Input(
+                    "take",
+                    options=["end", "start"],
+                    default="end",
+                    tooltip="Which part of the clip to take: its end (to continue it) or its start (to lead up to it).",
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=13,
+                    min=1,
+                    max=8001,
+                    step=4,
+                    tooltip="How many frames to take: 4n + 1, such as 5, 9, 13. More frames carry the motion further.",
+                ),
+                io.Combo.Input(
+                    "place",
+                    options=["start", "end"],
+                    default="start",
+                    tooltip=(
+                        "Where in the new video they go. 4n + 1 frames fill n + 1 latent frames at the start, n at the end "
+                        "(the first frame only primes the video VAE there)."
+                    ),
+                ),
+                io.String.Input("noise", default="0.0, 0.3, 0.4, 0.5", tooltip=NOISE_TIP),
+                io.Combo.Input("fit", options=FITS, default="crop", tooltip=FIT_TIP),
+                condition_input(CHAIN_TIP),
+            ],
+            outputs=[condition_output()],
+        )
+
+    @classmethod
+    def validate_inputs(cls, noise=None) -> bool | str:
+        return check_text(noise=noise)
+
+    @classmethod
+    @named_errors
+    def execute(cls, vae, latent, video, take, frames, place, noise, fit, condition=None) -> io.NodeOutput:
+        return io.NodeOutput(
+            timeline.video_frames(vae, latent["samples"], video, take, frames, place, noise, fit, condition)
+        )
+
+
+class PusaLatentFrames(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PusaLatentFrames",
+            display_name="Latent Frames (Pusa)",
+            category=CATEGORY,
+            description=(
+                "Places latent frames on the timeline of a video, for latents that you made or encoded yourself. Keyframes "
+                "(Pusa) and Video Frames (Pusa) do the encoding for you."
+            ),
+            search_aliases=["latent condition", "condition frames", "extra latents", "pusa latent"],
+            inputs=[
+                io.Latent.Input("latent", tooltip=LATENT_TIP),
+                io.Latent.Input(
+                    "frames",
+                    tooltip="The latent frames to place. Their number is the number of positions; a batch of 1 serves all.",
+                ),
+                io.String.Input(
+                    "positions",
+                    default="0",
+                    tooltip="Latent frames to write them to: 0, 20, a range 0-3, -1 from the end, or last.",
+                ),
+                io.String.Input("noise", default="0.2", tooltip=NOISE_TIP),
+                condition_input(CHAIN_TIP),
+            ],
+            outputs=[condition_output()],
+        )
+
+    @classmethod
+    def validate_inputs(cls, positions=None, noise=None) -> bool | str:
+        return check_text(positions, noise)
+
+    @classmethod
+    @named_errors
+    def execute(cls, latent, frames, positions, noise, condition=None) -> io.NodeOutput:
+        return io.NodeOutput(
+            timeline.latent_frames(latent["samples"], frames["samples"], positions, noise, condition)
+        )

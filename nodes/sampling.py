@@ -1,0 +1,194 @@
+"""Nodes that sample with one timestep per latent frame."""
+
+import comfy.samplers
+from comfy_api.latest import io
+
+from ..pusa_model import patch, sampling
+from ..schedulers import flow_match_sigmas
+from .common import CATEGORY, PusaCondition, condition_input, named_errors
+
+SHIFT_TIP = "Timestep shift of the model; replaces an earlier one. Pusa uses 5, more keeps the noise high for longer."
+STEPS_TIP = "Sampling steps. 10 or more; 4 with a LightX2V distillation LoRA."
+
+
+def shift_input() -> io.Input:
+    return io.Float.Input("shift", default=5.0, min=0.01, max=100.0, step=0.01, tooltip=SHIFT_TIP)
+
+
+def denoise_input() -> io.Input:
+    tip = "How much to change the latent: 1 starts from pure noise, less keeps more of it."
+    return io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip=tip)
+
+
+class PusaKSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PusaKSampler",
+            display_name="KSampler (Pusa)",
+            category=CATEGORY,
+            description=(
+                "A KSampler that gives every latent frame its own timestep, so that condition frames stay as clean as you "
+                "say. Drives one Wan model, or the Wan2.2 high and low noise pair. Without a condition it is text-to-video."
+            ),
+            search_aliases=["ksampler", "pusa sampler", "image to video", "vectorized timestep", "flowmatch_pusa", "wan sampler"],
+            inputs=[
+                io.Model.Input("model", tooltip="The Wan model with the Pusa LoRA; for Wan2.2 the high-noise expert."),
+                io.Conditioning.Input("positive", tooltip="What the video shows."),
+                io.Conditioning.Input("negative", tooltip="What the video avoids; not used at cfg 1."),
+                io.Latent.Input("latent_image", tooltip="The latent to sample: size and length of the video."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Seed of the noise. The same seed draws the same noise as in KSampler.",
+                ),
+                io.Int.Input("steps", default=10, min=1, max=10000, tooltip=STEPS_TIP),
+                io.Float.Input(
+                    "cfg",
+                    default=3.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="Guidance. About 3 for plain models; exactly 1 with a distillation LoRA.",
+                ),
+                shift_input(),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=comfy.samplers.SAMPLER_NAMES,
+                    default="euler",
+                    tooltip="Any ComfyUI sampler. Euler is the official one.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=sampling.SCHEDULERS,
+                    default=sampling.FLOW_MATCH,
+                    tooltip="flow_match is the official schedule, exact for any number of steps.",
+                ),
+                denoise_input(),
+                condition_input("The condition frames. Without them the node samples text-to-video."),
+                io.Model.Input(
+                    "model_low", optional=True, tooltip="The Wan2.2 low-noise expert with its Pusa LoRA; leave empty for Wan2.1."
+                ),
+                io.Float.Input(
+                    "boundary",
+                    optional=True,
+                    default=0.875,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    round=0.0001,
+                    advanced=True,
+                    tooltip="Steps whose noise level lies below this go to model_low. 0.875 for Wan2.2-T2V-A14B.",
+                ),
+                io.Float.Input(
+                    "cfg_low",
+                    optional=True,
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    advanced=True,
+                    tooltip="Guidance of model_low; 0 takes the same as cfg.",
+                ),
+            ],
+            outputs=[io.Latent.Output("latent", tooltip="The sampled video latent; clean condition frames are unchanged.")],
+        )
+
+    @classmethod
+    @named_errors
+    def execute(
+        cls,
+        model,
+        positive,
+        negative,
+        latent_image,
+        seed,
+        steps,
+        cfg,
+        shift,
+        sampler_name,
+        scheduler,
+        denoise,
+        condition=None,
+        model_low=None,
+        boundary=0.875,
+        cfg_low=0.0,
+    ) -> io.NodeOutput:
+        latent = sampling.sample(
+            model,
+            positive,
+            negative,
+            latent_image,
+            seed=seed,
+            steps=steps,
+            cfg=cfg,
+            shift=shift,
+            sampler_name=sampler_name,
+            scheduler=scheduler,
+            denoise=denoise,
+            condition=condition,
+            model_low=model_low,
+            boundary=boundary,
+            cfg_low=cfg_low or None,
+        )
+        return io.NodeOutput(latent)
+
+
+class PusaApplyCondition(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PusaApplyCondition",
+            display_name="Apply Condition (Pusa)",
+            category=CATEGORY,
+            description=(
+                "Puts a condition into a model and a latent for any other sampler node: KSampler, KSampler (Advanced), "
+                "SamplerCustomAdvanced and those of other packs. For two experts use one of these nodes for each."
+            ),
+            search_aliases=["any sampler", "pusa patch", "samplercustomadvanced", "ksampler advanced", "vectorized timestep"],
+            inputs=[
+                io.Model.Input("model", tooltip="A Wan text-to-video model with the Pusa LoRA."),
+                io.Latent.Input("latent", tooltip="The latent to sample, of the size the condition was made for."),
+                PusaCondition.Input("condition", tooltip="The condition frames."),
+                shift_input(),
+            ],
+            outputs=[
+                io.Model.Output("model_out", display_name="model", tooltip="The model that samples every frame at its level."),
+                io.Latent.Output(
+                    "latent_out", display_name="latent", tooltip="The latent with the condition frames in place; sample this."
+                ),
+            ],
+        )
+
+    @classmethod
+    @named_errors
+    def execute(cls, model, latent, condition, shift) -> io.NodeOutput:
+        return io.NodeOutput(*sampling.prepare(model, latent, condition, shift))
+
+
+class PusaScheduler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PusaScheduler",
+            display_name="Scheduler (Pusa)",
+            category=CATEGORY,
+            description="The official Pusa sigma schedule for SamplerCustomAdvanced, exact for any number of steps.",
+            search_aliases=["sigmas", "flow match scheduler", "flowmatch_pusa", "shift 5"],
+            inputs=[
+                io.Int.Input("steps", default=10, min=1, max=10000, tooltip=STEPS_TIP),
+                shift_input(),
+                denoise_input(),
+            ],
+            outputs=[io.Sigmas.Output("sigmas", tooltip="Noise levels from 1 (noise) to 0 (clean), one more than steps.")],
+        )
+
+    @classmethod
+    @named_errors
+    def execute(cls, steps, shift, denoise) -> io.NodeOutput:
+        return io.NodeOutput(flow_match_sigmas(steps, shift, denoise))

@@ -1,0 +1,1 @@
+"""Adapters between per-frame timesteps and ComfyUI: conditions, model patches, sampling, files."""

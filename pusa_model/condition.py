@@ -1,0 +1,137 @@
+"""The PUSA_CONDITION value: latents at latent frames of one target, with one noise multiplier each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..schedulers import InputError, multiplier_vector, pixel_frames, pixel_length
+
+
+def describe_target(shape: tuple[int, int, int, int]) -> str:
+    """The target in words: ``21 latent frames (81 pixel frames) of 104 x 60 latent pixels with 16 channels``."""
+    channels, length, height, width = shape
+    frames = f"{length} latent frames ({pixel_length(length)} pixel frames)"
+    return f"{frames} of {width} x {height} latent pixels with {channels} channels"
+
+
+@dataclass(frozen=True, eq=False)  # tensors have no truth value to compare by
+class Condition:
+    """Condition frames of one target clip. Frozen: it grows by copying, because ComfyUI caches every value.
+
+    Attributes:
+        target: (C, T, h, w) of the latent that the condition is made for.
+        positions: latent frames that carry a condition, each in 0..T-1, in the order they were added.
+        multipliers: m in [0, 1], one per position; 0 is a clean frame, 1 leaves the frame free.
+        frames: latents [B or 1, C, len(positions), h, w] in the scale of a ComfyUI LATENT, in the order of positions.
+    """
+
+    target: tuple[int, int, int, int]
+    positions: tuple[int, ...]
+    multipliers: tuple[float, ...]
+    frames: Tensor
+
+    @classmethod
+    def empty(cls, latent: Tensor) -> Condition:
+        """A condition without frames for a target latent [B, C, T, h, w].
+
+        Raises:
+            InputError: the latent is not that of a video.
+        """
+        if latent.ndim != 5:
+            raise InputError(
+                f"`latent` has the shape {tuple(latent.shape)}; a video latent has five axes (batch, channels, latent "
+                "frames, height, width), as EmptyHunyuanLatentVideo makes it."
+            )
+        target = tuple(latent.shape[1:])
+        return cls(target, (), (), latent.new_zeros((1, target[0], 0, *target[2:])))
+
+    def check_places(self, positions: Sequence[int], multipliers: Sequence[float]) -> None:
+        """Refuse places that cannot be added, before anything is encoded for them.
+
+        Raises:
+            InputError: lists of unequal length, a position that is taken or outside the clip, a multiplier outside [0, 1].
+        """
+        if len(multipliers) != len(positions):
+            raise InputError(f"{len(positions)} condition frames come with {len(multipliers)} noise multipliers.")
+        taken = list(self.positions)
+        for position, multiplier in zip(positions, multipliers):
+            if not 0 <= position < self.target[1]:
+                raise InputError(f"latent frame {position} is outside the target, which has 0 to {self.target[1] - 1}.")
+            if not 0 <= multiplier <= 1:
+                raise InputError(f"the noise multiplier {multiplier} of latent frame {position} is outside 0 to 1.")
+            if position in taken:
+                held = pixel_frames(position)
+                raise InputError(
+                    f"latent frame {position} (pixel frames {held[0]} to {held[-1]}) is given twice. Every latent frame "
+                    "takes one condition; move one of them or leave it out."
+                )
+            taken.append(position)
+
+    def add(self, frames: Tensor, positions: Sequence[int], multipliers: Sequence[float]) -> Condition:
+        """A copy with more frames: latents [B or 1, C, n, h, w] at n latent positions with n multipliers.
+
+        Raises:
+            InputError: places that ``check_places`` refuses, frames of another size or number than the target and the
+                positions ask for, or values that are not finite.
+        """
+        self.check_places(positions, multipliers)
+        channels, _, height, width = self.target
+        expected = (channels, len(positions), height, width)
+        if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
+            raise InputError(
+                f"the condition frames have the shape {tuple(frames.shape)}, but [batch, {', '.join(map(str, expected))}] "
+                f"(channels, frames, height, width) is needed: {len(positions)} positions on {describe_target(self.target)}."
+            )
+        if not torch.isfinite(frames).all():
+            raise InputError("the condition frames hold values that are not finite (NaN or infinity).")
+        batch = max(self.frames.shape[0], frames.shape[0])
+        return Condition(
+            self.target,
+            (*self.positions, *positions),
+            (*self.multipliers, *map(float, multipliers)),
+            torch.cat([_batched(self.frames, batch), _batched(frames.to(self.frames), batch)], dim=2),
+        )
+
+    def vector(self) -> Tensor:
+        """Noise multipliers m of the whole clip, shape [T]; 1 where no condition lies."""
+        return multiplier_vector(self.target[1], self.positions, self.multipliers)
+
+    def check_target(self, latent: Tensor) -> None:
+        """Refuse a latent [B, C, T, h, w] that the condition was not made for.
+
+        Raises:
+            InputError: another size, length or batch.
+        """
+        if latent.ndim != 5 or tuple(latent.shape[1:]) != self.target:
+            found = describe_target(tuple(latent.shape[1:])) if latent.ndim == 5 else f"the shape {tuple(latent.shape)}"
+            raise InputError(
+                f"the condition was made for {describe_target(self.target)}, the latent has {found}. Connect the same "
+                "latent to the condition nodes and to the sampler."
+            )
+        if self.frames.shape[0] not in (1, latent.shape[0]):
+            raise InputError(
+                f"the condition holds a batch of {self.frames.shape[0]}, the latent one of {latent.shape[0]}; "
+                "use the same batch or a single condition."
+            )
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether any frame is held below the level of the free frames (m < 1)."""
+        return any(multiplier < 1 for multiplier in self.multipliers)
+
+    def place(self, latent: Tensor) -> Tensor:
+        """A copy of a latent [B, C, T, h, w] with every frame of m < 1 written at its position; m = 1 is a free frame."""
+        held = [index for index, multiplier in enumerate(self.multipliers) if multiplier < 1]
+        placed = latent.clone()
+        placed[:, :, [self.positions[index] for index in held]] = self.frames[:, :, held].to(placed)
+        return placed
+
+
+def _batched(frames: Tensor, batch: int) -> Tensor:
+    if frames.shape[0] not in (1, batch):
+        raise InputError(f"condition frames come in batches of {frames.shape[0]} and {batch}; use one batch size, or 1.")
+    return frames.expand(batch, *frames.shape[1:])

@@ -1,0 +1,143 @@
+"""One sampling run: a sigma grid, a condition, and one model or the Wan2.2 pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from torch import Tensor
+
+from ..schedulers import InputError, expert_switch, flow_match_sigmas
+from .condition import Condition
+from .guards import check_model, check_pair
+from .patch import apply_condition, condition_latent
+
+FLOW_MATCH = "flow_match"
+SCHEDULERS = [FLOW_MATCH, *comfy.samplers.SCHEDULER_NAMES]
+
+
+def with_shift(model, shift: float):
+    """Clone a MODEL with another timestep shift, through ComfyUI's own ModelSamplingSD3 node."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    return ModelSamplingSD3().patch(model, shift)[0]
+
+
+def video_latent(model, latent: dict[str, Any]) -> Tensor:
+    """Samples [B, C, T, h, w] of a LATENT dict, an empty one brought to the model's channels as KSampler does."""
+    return comfy.sample.fix_empty_latent_channels(
+        model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
+    )
+
+
+def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
+    """A copy of a LATENT dict with other samples, no longer marked as an empty latent of some VAE's scale."""
+    return {key: value for key, value in latent.items() if not key.startswith("downscale_ratio")} | {"samples": samples}
+
+
+def prepare(model, latent: dict[str, Any], condition: Condition, shift: float) -> tuple[Any, dict[str, Any]]:
+    """A MODEL and a LATENT with the condition applied, for any native sampler."""
+    samples = condition_latent(model, video_latent(model, latent), condition)
+    return apply_condition(with_shift(model, shift), condition), with_samples(latent, samples)
+
+
+def sigma_grid(model, sampler_name: str, scheduler: str, steps: int, shift: float, denoise: float) -> Tensor:
+    """Sigmas [K + 1] of a run. ``flow_match`` is the official grid, every other name ComfyUI's own for this model.
+
+    Args:
+        model: ModelPatcher that already carries the shift.
+        denoise: in (0, 1]; ComfyUI's schedulers follow KSampler (the tail of a longer grid).
+
+    Raises:
+        InputError: an unknown scheduler or sampler, or a number out of its range.
+    """
+    if sampler_name not in comfy.samplers.SAMPLER_NAMES:
+        raise InputError(f"there is no sampler `{sampler_name}`; use one of {', '.join(comfy.samplers.SAMPLER_NAMES)}.")
+    if scheduler not in SCHEDULERS:
+        raise InputError(f"there is no scheduler `{scheduler}`; use one of {', '.join(SCHEDULERS)}.")
+    official = flow_match_sigmas(steps, shift, denoise)
+    if scheduler == FLOW_MATCH:
+        return official
+    return comfy.samplers.KSampler(model, steps, model.load_device, sampler_name, scheduler, denoise).sigmas.cpu()
+
+
+def sample(
+    model,
+    positive,
+    negative,
+    latent: dict[str, Any],
+    *,
+    seed: int,
+    steps: int,
+    cfg: float,
+    shift: float,
+    sampler_name: str,
+    scheduler: str,
+    denoise: float,
+    condition: Condition | None = None,
+    model_low=None,
+    boundary: float = 0.875,
+    cfg_low: float | None = None,
+) -> dict[str, Any]:
+    """Sample a LATENT with per-frame levels; with ``model_low``, the experts change at the boundary.
+
+    The noise is KSampler's: one seeded CPU draw for the whole latent, of which every condition frame takes its own slice.
+    Without a condition below multiplier 1 the result is bit for bit that of ComfyUI's own sampler on the same sigmas.
+
+    Args:
+        model: ModelPatcher of a plain Wan text-to-video model; the high-noise expert of a pair.
+        latent: LATENT dict with samples [B, C, T, h, w]; a noise_mask and batch_index are honoured.
+        boundary: global level in [0, 1]; steps strictly below it go to ``model_low``.
+        cfg_low: guidance of ``model_low``; None takes ``cfg``.
+
+    Returns:
+        A new LATENT dict.
+
+    Raises:
+        InputError: any input that cannot be used, before a model is loaded to the device.
+    """
+    check_model(model)
+    samples = video_latent(model, latent)
+    models = [model]
+    if model_low is not None:
+        check_model(model_low, "model_low")
+        check_pair(model, model_low)
+        models.append(model_low)
+    models = [with_shift(each, shift) for each in models]
+    sigmas = sigma_grid(models[0], sampler_name, scheduler, steps, shift, denoise)
+    if condition is not None:
+        samples = condition_latent(model, samples, condition)
+        models = [apply_condition(each, condition) for each in models]
+
+    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    switch = expert_switch(sigmas, boundary) if model_low is not None else len(sigmas) - 1
+    guidance = (cfg, cfg if cfg_low is None else cfg_low)
+    callback = latent_preview.prepare_callback(models[0], len(sigmas) - 1)
+    for expert, scale, first, last in zip(models, guidance, (0, switch), (switch, len(sigmas) - 1)):
+        if first == last:
+            continue
+        samples = comfy.sample.sample_custom(
+            expert,
+            noise,
+            scale,
+            comfy.samplers.sampler_object(sampler_name),
+            sigmas[first : last + 1],
+            positive,
+            negative,
+            samples,
+            noise_mask=latent.get("noise_mask"),
+            callback=_from_step(callback, first, len(sigmas) - 1),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=seed,
+        )
+        noise = torch.zeros_like(noise)  # the low-noise expert goes on from where the other one stopped
+    return with_samples(latent, samples)
+
+
+def _from_step(callback, first: int, total: int):
+    """A sampler callback whose steps count on from ``first`` on one progress bar of ``total`` steps."""
+    return lambda step, denoised, x, _: callback(first + step, denoised, x, total)

@@ -1,0 +1,26 @@
+"""Pure maths of per-frame timesteps: sigma grids, frame geometry, noise levels and the text grammar.
+
+Imports torch, never ComfyUI, so every function here can be used and tested alone.
+"""
+
+from .errors import InputError
+from .flow_match import expert_switch, flow_match_sigmas
+from .geometry import check_length, latent_frame, latent_length, pixel_frames, pixel_length
+from .grammar import parse_noise, parse_positions
+from .levels import frame_levels, level_table, multiplier_vector
+
+__all__ = [
+    "InputError",
+    "check_length",
+    "expert_switch",
+    "flow_match_sigmas",
+    "frame_levels",
+    "latent_frame",
+    "latent_length",
+    "level_table",
+    "multiplier_vector",
+    "parse_noise",
+    "parse_positions",
+    "pixel_frames",
+    "pixel_length",
+]

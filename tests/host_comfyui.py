@@ -1,0 +1,33 @@
+"""A real ComfyUI inside this process, on the CPU, and the pack loaded the way ComfyUI loads it: as a package by path."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def start() -> None:
+    """Make ComfyUI importable from COMFYUI_PATH, set to the CPU. Call before any import of comfy."""
+    path = os.environ.get("COMFYUI_PATH")
+    if not path:
+        raise SystemExit("COMFYUI_PATH is not set. Run the tests with: python dev.py test")
+    if path not in sys.path:
+        sys.path.insert(0, path)
+    import comfy.options
+
+    comfy.options.enable_args_parsing(False)
+    from comfy.cli_args import args
+
+    args.cpu = True
+
+
+def load_pack():
+    """Import the repository as the package ``pusa``, whatever its folder is called."""
+    if "pusa" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("pusa", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["pusa"] = module
+        spec.loader.exec_module(module)
+    return sys.modules["pusa"]

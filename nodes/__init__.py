@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..pusa_model import prompts
+from ..pusa_model.prompts import register_folder
 from .conditions import PusaKeyframes, PusaLatentFrames, PusaVideoFrames
 from .loaders import PusaLoraLoader
 from .plot import PusaConditionPlot
@@ -27,7 +27,7 @@ class PusaExtension(ComfyExtension):
     """The pack as ComfyUI sees it."""
 
     async def on_load(self) -> None:
-        prompts.register_folder()
+        register_folder()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -11,14 +11,17 @@ PusaCondition = io.Custom("PUSA_CONDITION")
 
 
 def named_errors(execute):
-    """Put the node's display name in front of an input error, so that a reader of the message finds the node."""
+    """Put the node's display name in front of an input error, so that a reader of the message finds the node.
+
+    It becomes a plain ValueError: ComfyUI prints an exception's module, which for a pack is a path on the server.
+    """
 
     @wraps(execute)
     def named(cls, *args, **kwargs):
         try:
             return execute(cls, *args, **kwargs)
         except InputError as error:
-            raise InputError(f"{cls.GET_SCHEMA().display_name}: {error}") from error
+            raise ValueError(f"{cls.define_schema().display_name}: {error}") from error
 
     return named
 

@@ -15,6 +15,7 @@ NOISE_TIP = (
     "Noise multiplier of each condition frame, 0 to 1: 0 keeps it exactly, 0.2 lets it change a little, 1 leaves it free. "
     "One value for all, a list such as 0.0, 0.3, or a ramp such as 0.0..0.5."
 )
+CLIP_NOISE_TIP = " The default fits 13 frames at the start (4 latent frames); a ramp fits any number."
 FIT_TIP = "What to do with another size: crop fills the frame and cuts the edges, pad adds black bars, stretch distorts."
 OUTPUT_TIP = "The condition frames with their positions and multipliers, for a sampler or the next condition node."
 
@@ -59,7 +60,7 @@ class PusaKeyframes(io.ComfyNode):
                 io.String.Input(
                     "positions",
                     default="0",
-                    tooltip="Where each picture goes: 0, 40, last. Ranges 0-3 and negatives from the end (-1) work too.",
+                    tooltip="Where each picture goes: 0, 40, last, or -1 from the end. With unit latent also ranges such as 0-3.",
                 ),
                 io.Combo.Input(
                     "unit",
@@ -85,8 +86,8 @@ class PusaKeyframes(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, positions=None, noise=None) -> bool | str:
-        return check_text(positions, noise)
+    def validate_inputs(cls, positions=None, noise=None, images=None) -> bool | str:
+        return check_text(positions, noise)  # ComfyUI passes the growing `images` whether it is asked for or not
 
     @classmethod
     @named_errors
@@ -116,7 +117,7 @@ class PusaVideoFrames(io.ComfyNode):
                     "take",
                     options=["end", "start"],
                     default="end",
-                    tooltip="Which part of the clip to take: its end (to continue it) or its start (to lead up to it).",
+                    tooltip="Which part of the clip to take: its end (to continue it), or its start (with place end, to lead up to it).",
                 ),
                 io.Int.Input(
                     "frames",
@@ -135,7 +136,7 @@ class PusaVideoFrames(io.ComfyNode):
                         "(the first frame only primes the video VAE there)."
                     ),
                 ),
-                io.String.Input("noise", default="0.0, 0.3, 0.4, 0.5", tooltip=NOISE_TIP),
+                io.String.Input("noise", default="0.0, 0.3, 0.4, 0.5", tooltip=NOISE_TIP + CLIP_NOISE_TIP),
                 io.Combo.Input("fit", options=FITS, default="crop", tooltip=FIT_TIP),
                 condition_input(CHAIN_TIP),
             ],

@@ -3,7 +3,7 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..pusa_model import patch, sampling
+from ..pusa_model import sampling
 from ..schedulers import flow_match_sigmas
 from .common import CATEGORY, PusaCondition, condition_input, named_errors
 
@@ -11,12 +11,12 @@ SHIFT_TIP = "Timestep shift of the model; replaces an earlier one. Pusa uses 5, 
 STEPS_TIP = "Sampling steps. 10 or more; 4 with a LightX2V distillation LoRA."
 
 
-def shift_input() -> io.Input:
-    return io.Float.Input("shift", default=5.0, min=0.01, max=100.0, step=0.01, tooltip=SHIFT_TIP)
+def shift_input(tooltip: str = SHIFT_TIP) -> io.Input:
+    return io.Float.Input("shift", default=5.0, min=0.01, max=100.0, step=0.01, tooltip=tooltip)
 
 
 def denoise_input() -> io.Input:
-    tip = "How much to change the latent: 1 starts from pure noise, less keeps more of it."
+    tip = "How much noise to start from: 1 for a new video. Less changes a video that is in the latent already, and only so far."
     return io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip=tip)
 
 
@@ -96,7 +96,7 @@ class PusaKSampler(io.ComfyNode):
                     tooltip="Guidance of model_low; 0 takes the same as cfg.",
                 ),
             ],
-            outputs=[io.Latent.Output("latent", tooltip="The sampled video latent; clean condition frames are unchanged.")],
+            outputs=[io.Latent.Output("latent", tooltip="The sampled video latent; clean condition frames keep their latents.")],
         )
 
     @classmethod
@@ -155,7 +155,7 @@ class PusaApplyCondition(io.ComfyNode):
                 io.Model.Input("model", tooltip="A Wan text-to-video model with the Pusa LoRA."),
                 io.Latent.Input("latent", tooltip="The latent to sample, of the size the condition was made for."),
                 PusaCondition.Input("condition", tooltip="The condition frames."),
-                shift_input(),
+                shift_input(SHIFT_TIP + " A ModelSamplingSD3 node behind this one replaces it in turn."),
             ],
             outputs=[
                 io.Model.Output("model_out", display_name="model", tooltip="The model that samples every frame at its level."),
@@ -182,7 +182,7 @@ class PusaScheduler(io.ComfyNode):
             search_aliases=["sigmas", "flow match scheduler", "flowmatch_pusa", "shift 5"],
             inputs=[
                 io.Int.Input("steps", default=10, min=1, max=10000, tooltip=STEPS_TIP),
-                shift_input(),
+                shift_input("Shift of the schedule: Pusa uses 5, more keeps the noise high for longer."),
                 denoise_input(),
             ],
             outputs=[io.Sigmas.Output("sigmas", tooltip="Noise levels from 1 (noise) to 0 (clean), one more than steps.")],

@@ -53,10 +53,11 @@ def target_size(vae, latent: Tensor) -> tuple[int, int]:
     Raises:
         InputError: the VAE is not a video VAE with the latent's channels.
     """
-    if getattr(vae, "latent_dim", 2) != 3 or vae.latent_channels != latent.shape[1]:
+    kind = "video" if getattr(vae, "latent_dim", 2) == 3 else "picture"
+    if kind == "picture" or vae.latent_channels != latent.shape[1]:
         raise InputError(
-            f"the VAE makes latents of {vae.latent_channels} channels for {vae.latent_dim - 1 or 1}-axis pictures, the "
-            f"target latent has {latent.shape[1]} channels. Use the Wan2.1 VAE (wan_2.1_vae.safetensors)."
+            f"the VAE makes {kind} latents of {vae.latent_channels} channels, the target is a video latent of "
+            f"{latent.shape[1]} channels. Use the Wan2.1 VAE (wan_2.1_vae.safetensors) and a latent of 16 channels."
         )
     ratio = vae.spacial_compression_encode()
     return latent.shape[-1] * ratio, latent.shape[-2] * ratio

@@ -7,7 +7,7 @@ import comfy.model_sampling
 
 from ..schedulers import InputError
 
-WANTED = "Use a plain Wan text-to-video model: Wan2.1-T2V (14B or 1.3B), or the Wan2.2-T2V-A14B high and low noise models."
+WANTED = "Use a plain Wan text-to-video model: Wan2.1-T2V-14B, or the Wan2.2-T2V-A14B high and low noise models."
 
 OTHER_WAN_MODELS = {
     "AnimateWanModel": "Wan2.2 Animate",

@@ -7,10 +7,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..schedulers import level_table, pixel_frames
+from ..schedulers import InputError, level_table, pixel_frames
 
 WIDTH, HEIGHT = 1024, 640
-LEFT, TOP, RIGHT, BOTTOM = 96, 108, 924, 548
+LEFT, TOP, RIGHT, BOTTOM = 120, 108, 924, 548
 CLEAN, NOISE = np.array([16, 52, 92]), np.array([246, 235, 208])
 INK, MUTED, MARK = (28, 32, 38), (104, 110, 118), (206, 78, 44)
 
@@ -24,7 +24,12 @@ def plot_levels(sigmas: Tensor, multipliers: Tensor) -> Tensor:
 
     Returns:
         One RGB picture [1, 640, 1024, 3] in [0, 1]; its text stays readable at a width of 768.
+
+    Raises:
+        InputError: there are no levels.
     """
+    if not len(sigmas):
+        raise InputError("`sigmas` is empty; raise the denoise or the steps of the scheduler.")
     table = level_table(sigmas, multipliers)
     rows, columns = table.shape
     image = Image.new("RGB", (WIDTH, HEIGHT), (252, 252, 250))
@@ -51,9 +56,9 @@ def _edges(start: int, stop: int, count: int) -> list[int]:
     return [round(start + (stop - start) * i / count) for i in range(count + 1)]
 
 
-def _labelled(count: int, room: float) -> range:
-    """Every n-th index of ``count`` cells that are ``room`` pixels wide, so that labels do not touch."""
-    return range(0, count, next(n for n in (1, 2, 5, 10, 20, 50, 100, 1000, 10000) if n * room >= 26))
+def _labelled(count: int, room: float, needed: float) -> range:
+    """Every n-th index of ``count`` cells that are ``room`` pixels wide, so that a label has the pixels it needs."""
+    return range(0, count, next(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if n * room >= needed))
 
 
 def _draw_cells(image: Image.Image, table: Tensor) -> None:
@@ -68,15 +73,16 @@ def _draw_cells(image: Image.Image, table: Tensor) -> None:
 
 def _draw_title(draw: ImageDraw.ImageDraw, steps: int, columns: int) -> None:
     last = pixel_frames(columns - 1)[-1]
+    frames = f"{columns} latent frames (pixel frames 0 to {last})" if columns > 1 else "1 latent frame (pixel frame 0)"
     draw.text((LEFT, 16), "Noise level of every latent frame", font=_font(26), fill=INK)
-    draw.text((LEFT, 50), f"{steps} steps, {columns} latent frames (pixel frames 0 to {last})", font=_font(18), fill=MUTED)
+    draw.text((LEFT, 50), f"{steps} step{'s' * (steps != 1)}, {frames}", font=_font(18), fill=MUTED)
 
 
 def _draw_frame_axis(draw: ImageDraw.ImageDraw, columns: int) -> None:
-    edges = _edges(LEFT, RIGHT, columns)
-    for i in _labelled(columns, (RIGHT - LEFT) / columns):
+    edges, room = _edges(LEFT, RIGHT, columns), (RIGHT - LEFT) / columns
+    for i in _labelled(columns, room, _font(17).getlength(str(columns)) + 8):
         draw.text(((edges[i] + edges[i + 1]) / 2, BOTTOM + 6), str(i), font=_font(17), fill=INK, anchor="ma")
-    for i in _labelled(columns, (RIGHT - LEFT) / columns / 2.2):
+    for i in _labelled(columns, room, _font(15).getlength(str(4 * columns)) + 24):
         first = pixel_frames(i)[0]
         draw.text(((edges[i] + edges[i + 1]) / 2, BOTTOM + 32), str(first), font=_font(15), fill=MUTED, anchor="ma")
     centre = (LEFT + RIGHT) / 2
@@ -85,7 +91,7 @@ def _draw_frame_axis(draw: ImageDraw.ImageDraw, columns: int) -> None:
 
 def _draw_step_axis(draw: ImageDraw.ImageDraw, sigmas: Tensor) -> None:
     edges = _edges(TOP, BOTTOM, len(sigmas))
-    for k in _labelled(len(sigmas), (BOTTOM - TOP) / len(sigmas)):
+    for k in _labelled(len(sigmas), (BOTTOM - TOP) / len(sigmas), 26):
         y = (edges[k] + edges[k + 1]) / 2
         draw.text((LEFT - 62, y), str(k), font=_font(17), fill=INK, anchor="rm")
         draw.text((LEFT - 8, y), f"{float(sigmas[k]):.3f}", font=_font(15), fill=MUTED, anchor="rm")
@@ -95,15 +101,19 @@ def _draw_step_axis(draw: ImageDraw.ImageDraw, sigmas: Tensor) -> None:
 
 def _draw_multipliers(draw: ImageDraw.ImageDraw, multipliers: Tensor) -> None:
     edges = _edges(LEFT, RIGHT, len(multipliers))
-    spelled = (RIGHT - LEFT) / len(multipliers) >= 30
+    written_to = 0.0
     for i, multiplier in enumerate(multipliers.tolist()):
         if multiplier == 1:
             continue
-        x0, x1 = edges[i], edges[i + 1]
+        x0, x1 = edges[i], max(edges[i] + 1, edges[i + 1])
         draw.rectangle((x0, TOP - 5, x1 - 1, TOP - 1), fill=MARK)
         draw.rectangle((x0, BOTTOM + 1, x1 - 1, BOTTOM + 4), fill=MARK)
-        if spelled:
-            draw.text(((x0 + x1) / 2, TOP - 8), f"{multiplier:.3g}", font=_font(17), fill=MARK, anchor="md")
+        text = f"{multiplier:.3g}"
+        half = draw.textlength(text, font=_font(17)) / 2
+        centre = min(max((x0 + x1) / 2, LEFT + half), RIGHT - half)
+        if centre - half >= written_to:  # where columns are narrow, as many as there is room for
+            draw.text((centre, TOP - 8), text, font=_font(17), fill=MARK, anchor="md")
+            written_to = centre + half + 6
     if bool((multipliers < 1).any()):
         draw.text((RIGHT, 50), "condition frames and their multipliers", font=_font(18), fill=MARK, anchor="ra")
 
@@ -115,5 +125,5 @@ def _draw_scale(image: Image.Image, draw: ImageDraw.ImageDraw) -> None:
     draw.rectangle((x0, TOP, x1, BOTTOM), outline=MUTED)
     for level in (1.0, 0.75, 0.5, 0.25, 0.0):
         draw.text((x1 + 6, BOTTOM - level * (BOTTOM - TOP)), f"{level:g}", font=_font(16), fill=INK, anchor="lm")
-    draw.text((x0 - 4, TOP - 10), "noise", font=_font(16), fill=INK, anchor="ld")
-    draw.text((x0 - 4, BOTTOM + 8), "clean", font=_font(16), fill=INK, anchor="la")
+    draw.text((x0 + 2, TOP - 10), "noise", font=_font(16), fill=INK, anchor="ld")
+    draw.text((x0 + 2, BOTTOM + 8), "clean", font=_font(16), fill=INK, anchor="la")

@@ -1,8 +1,8 @@
 """CONDITIONING to and from a safetensors file, so that a queue can run without the text encoder in memory.
 
 A CONDITIONING is a list of (embedding [B, L, D], options) pairs. Tensors are stored as tensors in their dtype; the structure
-around them is JSON in the file's metadata, in which ``{"tensor": name}`` stands for a tensor and ``{"tuple": [...]}`` and
-``{"dict": {...}}`` for what JSON has no word for.
+around them is JSON in one entry of the file's metadata (safetensors writes several in any order), in which
+``{"tensor": name}`` stands for a tensor, and ``{"tuple": [...]}`` and ``{"dict": {...}}`` for what JSON has no word for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch import Tensor
 from ..schedulers import InputError
 
 FOLDER = "prompts"
-FORMAT = "pusa_prompt_1"
+METADATA = "pusa_prompt"
+VERSION = 1
 SUFFIX = ".safetensors"
 
 
@@ -71,7 +72,7 @@ def pack_prompt(conditioning: list) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     tensors: dict[str, Tensor] = {}
     structure = [_pack(entry, tensors, f"entry {index}") for index, entry in enumerate(conditioning)]
-    return tensors, {"format": FORMAT, "conditioning": json.dumps(structure)}
+    return tensors, {METADATA: json.dumps({"version": VERSION, "conditioning": structure})}
 
 
 def load_prompt(path: str) -> list:
@@ -84,10 +85,15 @@ def load_prompt(path: str) -> list:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-        if metadata.get("format") != FORMAT:
+        if METADATA not in metadata:
             raise InputError("`prompt_name`: the file is not a prompt stored by Save Prompt (Pusa).")
-        return [_unpack(entry, tensors) for entry in json.loads(metadata["conditioning"])]
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
+        stored = json.loads(metadata[METADATA])
+        if stored["version"] != VERSION:
+            raise InputError(f"`prompt_name`: the file is of version {stored['version']}; this pack reads version {VERSION}.")
+        return [_unpack(entry, tensors) for entry in stored["conditioning"]]
+    except InputError:
+        raise
+    except (safetensors.SafetensorError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"`prompt_name`: the file is damaged ({error}).") from error
 
 

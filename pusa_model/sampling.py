@@ -17,6 +17,7 @@ from .guards import check_model, check_pair
 from .patch import apply_condition, condition_latent
 
 FLOW_MATCH = "flow_match"
+EMPTY_LATENT_SCALE = "downscale_ratio"  # keys by which ComfyUI's empty latents tell the VAE scale they were made for
 SCHEDULERS = [FLOW_MATCH, *comfy.samplers.SCHEDULER_NAMES]
 
 
@@ -29,14 +30,13 @@ def with_shift(model, shift: float):
 
 def video_latent(model, latent: dict[str, Any]) -> Tensor:
     """Samples [B, C, T, h, w] of a LATENT dict, an empty one brought to the model's channels as KSampler does."""
-    return comfy.sample.fix_empty_latent_channels(
-        model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
-    )
+    scale = {key: value for key, value in latent.items() if key.startswith(EMPTY_LATENT_SCALE)}
+    return comfy.sample.fix_empty_latent_channels(model, latent["samples"], **scale)
 
 
 def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
     """A copy of a LATENT dict with other samples, no longer marked as an empty latent of some VAE's scale."""
-    return {key: value for key, value in latent.items() if not key.startswith("downscale_ratio")} | {"samples": samples}
+    return {key: value for key, value in latent.items() if not key.startswith(EMPTY_LATENT_SCALE)} | {"samples": samples}
 
 
 def prepare(model, latent: dict[str, Any], condition: Condition, shift: float) -> tuple[Any, dict[str, Any]]:

@@ -1,0 +1,224 @@
+"""The help pages say what the nodes are: every input, every output, every default, and examples that the code agrees with.
+
+A table on a page is one of the kinds in ``FACTS``, chosen by its header, and every row of it is checked.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from comfy_api.latest import io
+from pusa.nodes import NODES
+from pusa.pusa_model import timeline
+from pusa.pusa_model.condition import Condition
+from pusa.pusa_model.prompts import register_folder
+from pusa.schedulers import (
+    InputError,
+    expert_switch,
+    flow_match_sigmas,
+    latent_frame,
+    parse_noise,
+    parse_positions,
+    pixel_frames,
+    pixel_length,
+)
+
+DOCS = Path(__file__).resolve().parents[2] / "web" / "docs"
+FRAMES, LENGTH = 81, 21  # the clip of all examples: 81 video frames, 21 latent frames
+TARGET = torch.zeros(1, 16, LENGTH, 2, 2)
+
+register_folder()
+SCHEMAS = [node.define_schema() for node in NODES]
+every_node = pytest.mark.parametrize("schema", SCHEMAS, ids=[schema.node_id for schema in SCHEMAS])
+
+
+def page(node_id: str) -> str:
+    return (DOCS / node_id / "en.md").read_text(encoding="ascii")
+
+
+def section(text: str, title: str) -> str:
+    """The words under a ``## title``, up to the next one."""
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+
+
+def bullets(text: str) -> dict[str, str]:
+    """The list of a section, by the word in backticks that every item begins with."""
+    items = re.split(r"^- ", text, flags=re.MULTILINE)[1:]
+    return {re.match(r"`([^`]+)`", item)[1]: " ".join(item.split()) for item in items}
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Every table of a page as rows of cells; the first row is the header."""
+    blocks = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in block.splitlines()] for block in blocks]
+
+
+def code(cell: str) -> str:
+    return re.fullmatch(r"`([^`]*)`", cell)[1]
+
+
+def numbers(cell: str) -> list[int]:
+    """``0, 9 to 12`` -> [0, 9, 10, 11, 12]"""
+    ends = [[int(end) for end in part.split(" to ")] for part in cell.split(",")]
+    return [number for each in ends for number in range(each[0], each[-1] + 1)]
+
+
+def rounded(values) -> list[float]:
+    return [round(float(value), 3) for value in values]
+
+
+def decimals(cell: str) -> list[float]:
+    return [float(part) for part in cell.split(",")]
+
+
+def frames_of(latents: list[int]) -> list[int]:
+    return [frame for latent in latents for frame in pixel_frames(latent)]
+
+
+def place_pictures(positions: str) -> list[int]:
+    places = [latent_frame(frame) for frame in parse_positions(positions, FRAMES)]
+    Condition.empty(TARGET).check_places(places, [0.0] * len(places))
+    return places
+
+
+def frame_positions(positions, frames, latents):
+    assert parse_positions(code(positions), FRAMES) == numbers(frames)
+    assert place_pictures(code(positions)) == numbers(latents)
+
+
+def latent_positions(positions, latents, frames):
+    assert parse_positions(code(positions), LENGTH) == numbers(latents)
+    assert frames_of(numbers(latents)) == numbers(frames)
+
+
+def refused_positions(positions, reason):
+    assert reason
+    with pytest.raises(InputError):
+        place_pictures(code(positions))
+
+
+def noise(text, count, multipliers):
+    assert rounded(parse_noise(code(text), int(count))) == decimals(multipliers)
+
+
+def refused_noise(text, count, reason):
+    assert reason
+    with pytest.raises(InputError):
+        parse_noise(code(text), int(count))
+
+
+def presets(task, positions, text):
+    assert task
+    count = len(place_pictures(code(positions)))
+    assert len(parse_noise(code(text), count)) == count
+
+
+def clips(taken, place, latents, frames):
+    condition = timeline.video_frames(
+        _Vae(), TARGET, torch.zeros(FRAMES, 16, 16, 3), "end", int(code(taken)), code(place), "0", "crop"
+    )
+    assert list(condition.positions) == numbers(latents)
+    assert frames_of(numbers(latents)) == numbers(frames)
+
+
+def clip_noise(taken, place, text, multipliers):
+    condition = timeline.video_frames(
+        _Vae(), TARGET, torch.zeros(FRAMES, 16, 16, 3), "end", int(code(taken)), code(place), code(text), "crop"
+    )
+    assert rounded(condition.multipliers) == decimals(multipliers)
+
+
+def lengths(length, latents, frames):
+    assert (int(code(length)) - 1) // 4 + 1 == int(latents)  # the rule of ComfyUI's empty video latents
+    assert pixel_length(int(latents)) == int(frames)
+
+
+def sigmas(steps, levels):
+    assert rounded(flow_match_sigmas(int(code(steps)))) == decimals(levels)
+
+
+def experts(steps, high, low):
+    switch = expert_switch(flow_match_sigmas(int(code(steps))), 0.875)
+    assert (switch, int(code(steps)) - switch) == (int(high), int(low))
+
+
+FACTS = {
+    ("`positions`", "video frames", "latent frames"): frame_positions,
+    ("`positions`", "latent frames", "video frames"): latent_positions,
+    ("`positions`", "stops because"): refused_positions,
+    ("`noise`", "condition frames", "multipliers"): noise,
+    ("`noise`", "condition frames", "stops because"): refused_noise,
+    ("task", "`positions`", "`noise`"): presets,
+    ("`frames`", "`place`", "latent frames", "video frames"): clips,
+    ("`frames`", "`place`", "`noise`", "multipliers"): clip_noise,
+    ("`length`", "latent frames", "video frames"): lengths,
+    ("`steps`", "sigmas"): sigmas,
+    ("`steps`", "high steps", "low steps"): experts,
+}
+
+
+class _Vae:
+    """Stands in for the sizes of the Wan VAE; what it makes of the pixels does not matter here."""
+
+    latent_dim, latent_channels = 3, 16
+
+    def spacial_compression_encode(self) -> int:
+        return 8
+
+    def encode(self, frames):
+        return torch.zeros(1, 16, (len(frames) - 1) // 4 + 1, frames.shape[1] // 8, frames.shape[2] // 8)
+
+
+def test_there_is_a_page_for_every_node_and_for_nothing_else():
+    found = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*") if path.is_file()}
+    assert found == {f"{schema.node_id}/en.md" for schema in SCHEMAS}
+
+
+@every_node
+def test_a_page_is_short_plain_text_under_the_name_of_its_node(schema):
+    lines = page(schema.node_id).splitlines()
+    assert lines[0] == f"# {schema.display_name}"
+    assert 30 <= len(lines) <= 110
+
+
+@every_node
+def test_a_page_has_the_same_parts_as_every_other(schema):
+    titles = re.findall(r"^## (.*)$", page(schema.node_id), re.MULTILINE)
+    assert titles[:2] == ["Inputs", "Outputs"]
+    assert titles[-2:] == ["How to use it", "When it looks wrong"]
+
+
+@every_node
+def test_every_input_is_explained_in_its_order(schema):
+    assert list(bullets(section(page(schema.node_id), "Inputs"))) == [each.id for each in schema.inputs]
+
+
+@every_node
+def test_every_output_is_explained_in_its_order(schema):
+    assert list(bullets(section(page(schema.node_id), "Outputs"))) == [each.display_name for each in schema.outputs]
+
+
+@every_node
+def test_defaults_ranges_and_choices_are_those_of_the_node(schema):
+    said = bullets(section(page(schema.node_id), "Inputs"))
+    for each in schema.inputs:
+        default = getattr(each, "default", None)
+        if default is not None:
+            shown = {False: "off", True: "on"}[default] if isinstance(default, bool) else default
+            shown = f"{shown:g}" if isinstance(shown, float) else shown
+            assert f"Default `{shown}`" in said[each.id], each.id
+        if isinstance(each, (io.Int.Input, io.Float.Input)) and each.id != "seed":
+            assert f"{each.min:g} to {each.max:g}" in said[each.id], each.id
+        if default is not None and len(getattr(each, "options", None) or []) in range(1, 6):
+            assert all(f"`{option}`" in said[each.id] for option in each.options), each.id
+        assert ("Optional." in said[each.id]) == (each.optional and default is None), each.id
+
+
+@every_node
+def test_every_row_of_every_table_is_true(schema):
+    for header, ruler, *rows in tables(page(schema.node_id)):
+        assert set("".join(ruler)) == {"-"} and rows
+        check = FACTS[tuple(header)]
+        for row in rows:
+            check(*row)

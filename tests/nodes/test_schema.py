@@ -1,0 +1,280 @@
+"""What a graph shows of every node: ids, sockets, widgets and words. Running a node leaves its inputs alone."""
+
+import asyncio
+import inspect
+import re
+from pathlib import Path
+
+import folder_paths
+import host_comfyui
+import pusa
+import pytest
+import tiny
+import torch
+from comfy_api.latest import io
+from pusa.nodes.common import CATEGORY
+from pusa.pusa_model import encode, prompts, timeline
+from safetensors.torch import save_file
+
+EXTENSION = asyncio.run(pusa.comfy_entrypoint())
+asyncio.run(EXTENSION.on_load())
+NODES = {node.GET_SCHEMA().node_id: node for node in asyncio.run(EXTENSION.get_node_list())}
+SCHEMAS = {name: node.GET_SCHEMA() for name, node in NODES.items()}
+INPUTS = [(name, each) for name, schema in SCHEMAS.items() for each in schema.inputs]
+every_node = pytest.mark.parametrize("name", NODES)
+every_input = pytest.mark.parametrize("name, each", INPUTS, ids=[f"{name}-{each.id}" for name, each in INPUTS])
+
+# Saved graphs hold these ids and the order of these outputs, so they never change: `id: TYPE = default`, ? is optional.
+CONTRACT = {
+    "PusaLoraLoader": ("model: MODEL, lora_name: COMBO, strength: FLOAT = 1.4", "model: MODEL"),
+    "PusaKeyframes": (
+        "vae: VAE, latent: LATENT, images: COMFY_AUTOGROW_V3, positions: STRING = 0, unit: COMBO = frame, "
+        "noise: STRING = 0.2, fit: COMBO = crop, encode: COMBO = still, condition: PUSA_CONDITION?",
+        "condition: PUSA_CONDITION",
+    ),
+    "PusaVideoFrames": (
+        "vae: VAE, latent: LATENT, video: IMAGE, take: COMBO = end, frames: INT = 13, place: COMBO = start, "
+        "noise: STRING = 0.0, 0.3, 0.4, 0.5, fit: COMBO = crop, condition: PUSA_CONDITION?",
+        "condition: PUSA_CONDITION",
+    ),
+    "PusaLatentFrames": (
+        "latent: LATENT, frames: LATENT, positions: STRING = 0, noise: STRING = 0.2, condition: PUSA_CONDITION?",
+        "condition: PUSA_CONDITION",
+    ),
+    "PusaKSampler": (
+        "model: MODEL, positive: CONDITIONING, negative: CONDITIONING, latent_image: LATENT, seed: INT = 0, "
+        "steps: INT = 10, cfg: FLOAT = 3.0, shift: FLOAT = 5.0, sampler_name: COMBO = euler, "
+        "scheduler: COMBO = flow_match, denoise: FLOAT = 1.0, condition: PUSA_CONDITION?, model_low: MODEL?, "
+        "boundary: FLOAT? = 0.875, cfg_low: FLOAT? = 0.0",
+        "latent: LATENT",
+    ),
+    "PusaApplyCondition": (
+        "model: MODEL, latent: LATENT, condition: PUSA_CONDITION, shift: FLOAT = 5.0",
+        "model: MODEL, latent: LATENT",
+    ),
+    "PusaScheduler": ("steps: INT = 10, shift: FLOAT = 5.0, denoise: FLOAT = 1.0", "sigmas: SIGMAS"),
+    "PusaConditionPlot": (
+        "condition: PUSA_CONDITION, steps: INT = 10, shift: FLOAT = 5.0, sigmas: SIGMAS?",
+        "image: IMAGE",
+    ),
+    "PusaSavePrompt": ("conditioning: CONDITIONING, prompt_name: STRING = prompt, overwrite: BOOLEAN = False", ""),
+    "PusaLoadPrompt": ("prompt_name: COMBO", "conditioning: CONDITIONING"),
+}
+OPTIONS = {
+    "unit": ["frame", "latent"],
+    "fit": ["crop", "pad", "stretch"],
+    "encode": ["still", "causal"],
+    "take": ["end", "start"],
+    "place": ["start", "end"],
+}
+
+
+def default_of(each):
+    return getattr(each, "default", None)
+
+
+def written(each) -> str:
+    default = "" if default_of(each) is None else f" = {default_of(each)}"
+    return f"{each.id}: {each.get_io_type()}{'?' * each.optional}{default}"
+
+
+@every_node
+def test_inputs_and_outputs_are_those_that_saved_graphs_hold(name):
+    inputs, outputs = CONTRACT[name]
+    assert ", ".join(map(written, SCHEMAS[name].inputs)) == inputs
+    assert ", ".join(f"{each.display_name}: {each.get_io_type()}" for each in SCHEMAS[name].outputs) == outputs
+
+
+def test_no_node_of_the_contract_is_missing():
+    assert set(NODES) == set(CONTRACT)
+
+
+@every_node
+def test_a_node_says_what_it_is_for_and_can_be_found(name):
+    schema = SCHEMAS[name]
+    schema.validate()
+    assert name.startswith("Pusa") and name == NODES[name].__name__
+    assert "Pusa" in schema.display_name and schema.category == CATEGORY
+    assert schema.description.endswith(".") and len(schema.description) > 40
+    assert len(set(schema.search_aliases)) == len(schema.search_aliases) >= 2
+
+
+def test_display_names_are_all_different():
+    assert len({schema.display_name for schema in SCHEMAS.values()}) == len(NODES)
+
+
+@every_node
+def test_every_socket_and_widget_has_a_tooltip(name):
+    described = [*SCHEMAS[name].inputs, *SCHEMAS[name].outputs]
+    described += [each.template.input for each in SCHEMAS[name].inputs if isinstance(each, io.Autogrow.Input)]
+    for each in described:
+        assert each.tooltip and each.tooltip.endswith("."), each.id
+
+
+@every_input
+def test_a_number_has_a_range_that_holds_its_default(name, each):
+    if isinstance(each, (io.Int.Input, io.Float.Input)):
+        assert each.min <= each.default <= each.max
+        assert isinstance(each, io.Int.Input) or 0 < each.step < each.max - each.min
+
+
+@every_input
+def test_a_choice_offers_the_options_of_the_contract_and_its_default(name, each):
+    if isinstance(each, io.Combo.Input):
+        assert each.default is None or each.default in each.options
+        assert each.options == OPTIONS.get(each.id, each.options)
+
+
+def test_frames_can_only_be_counted_in_lengths_that_the_vae_takes():
+    (frames,) = [each for each in SCHEMAS["PusaVideoFrames"].inputs if each.id == "frames"]
+    assert (frames.min - 1) % 4 == (frames.max - 1) % 4 == 0 and frames.step == 4
+
+
+@every_node
+def test_execute_takes_exactly_the_inputs_and_the_same_defaults(name):
+    parameters = inspect.signature(NODES[name].execute).parameters
+    assert set(parameters) == {each.id for each in SCHEMAS[name].inputs}
+    for each in SCHEMAS[name].inputs:
+        default = parameters[each.id].default
+        assert default == (default_of(each) if each.optional else inspect.Parameter.empty)
+
+
+@pytest.mark.parametrize("name", ["PusaKeyframes", "PusaLatentFrames"])
+@pytest.mark.parametrize(
+    "text, answer", [("0, 2-last", True), (None, True), ("0, x", "`x` in `positions` is not a position")]
+)
+def test_positions_are_checked_before_the_graph_runs(name, text, answer):
+    found = NODES[name].validate_inputs(positions=text)
+    assert found is True if answer is True else found.startswith(answer)
+
+
+@pytest.mark.parametrize("name", ["PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames"])
+@pytest.mark.parametrize(
+    "text, answer", [("0.0..0.5", True), (None, True), ("2", "the noise multiplier 2 is outside 0 to 1")]
+)
+def test_noise_is_checked_before_the_graph_runs(name, text, answer):
+    found = NODES[name].validate_inputs(noise=text)
+    assert found is True if answer is True else found.startswith(answer)
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """ComfyUI's folders for LoRAs, stored prompts and previews, with one LoRA and one prompt that is none."""
+    for name in ("loras", prompts.FOLDER):
+        (tmp_path / name).mkdir()
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, name, ([str(tmp_path / name)], {".safetensors"}))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
+    save_file(tiny.lora_weights(), tmp_path / "loras" / "lora.safetensors")
+    save_file({"blocks.9.q.diff": torch.zeros(1)}, tmp_path / "loras" / "other.safetensors")
+    (tmp_path / prompts.FOLDER / "damaged.safetensors").write_text("")
+    return tmp_path
+
+
+@pytest.fixture
+def arguments(folders, wan, vae, positive, negative):
+    """Of every node: arguments that work, and a change to them that does not."""
+    latent = {"samples": torch.zeros(1, 16, 3, 4, 4), "batch_index": [0]}
+    frames = {"samples": torch.randn(1, 16, 2, 4, 4, generator=tiny.seeded(1))}
+    pictures = torch.rand(5, 40, 32, 3, generator=tiny.seeded(2))
+    condition = timeline.latent_frames(latent["samples"], frames["samples"][:, :, :1], "1", "0.3")
+    stored = prompts.save_prompt(positive, "stored", overwrite=False).name
+    sampled = {"seed": 1, "steps": 2, "cfg": 3.0, "shift": 5.0, "sampler_name": "euler", "scheduler": "flow_match"}
+    common = {"vae": vae, "latent": latent, "noise": "0.2", "fit": encode.FITS[0], "condition": condition}
+    images = {"image0": pictures[:1], "image1": pictures[1:2]}
+    return {
+        "PusaLoraLoader": (
+            {"model": wan, "lora_name": "lora.safetensors", "strength": 1.4},
+            {"lora_name": "other.safetensors"},
+        ),
+        "PusaKeyframes": (
+            common | {"images": images, "positions": "0, last", "unit": "frame", "encode": "causal"},
+            {"positions": "0, 9"},
+        ),
+        "PusaVideoFrames": (
+            common | {"video": pictures, "take": "end", "frames": 5, "place": "end", "condition": None},
+            {"frames": 9},
+        ),
+        "PusaLatentFrames": (
+            {"latent": latent, "frames": frames, "positions": "0, last", "noise": "0.2", "condition": condition},
+            {"positions": "0, 1"},
+        ),
+        "PusaKSampler": (
+            {"model": wan, "positive": positive, "negative": negative, "latent_image": latent, "denoise": 1.0}
+            | sampled
+            | {"condition": condition, "model_low": wan},
+            {"scheduler": "none"},
+        ),
+        "PusaApplyCondition": (
+            {"model": wan, "latent": latent, "condition": condition, "shift": 5.0},
+            {"latent": frames},
+        ),
+        "PusaScheduler": ({"steps": 4, "shift": 5.0, "denoise": 1.0}, {"steps": 0}),
+        "PusaConditionPlot": ({"condition": condition, "steps": 4, "shift": 5.0}, {"shift": 0.0}),
+        "PusaSavePrompt": (
+            {"conditioning": negative, "prompt_name": "mine", "overwrite": False},
+            {"prompt_name": "../x"},
+        ),
+        "PusaLoadPrompt": ({"prompt_name": stored}, {"prompt_name": "damaged.safetensors"}),
+    }
+
+
+def snapshot(value):
+    """A copy of a value that a graph passes on, comparable with ``==``."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.shape, value.detach().clone().contiguous().view(torch.uint8).numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: snapshot(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [snapshot(item) for item in value]
+    if hasattr(value, "model_options"):
+        weights = snapshot(value.model.diffusion_model.state_dict())
+        return (
+            weights,
+            value.patches_uuid,
+            repr((value.patches, value.object_patches, value.model_options, value.wrappers)),
+        )
+    if hasattr(value, "first_stage_model"):
+        return snapshot(value.first_stage_model.state_dict())
+    return snapshot(vars(value)) if hasattr(value, "__dict__") else value
+
+
+@every_node
+def test_a_node_runs_and_leaves_its_inputs_alone(name, arguments):
+    given, _ = arguments[name]
+    before = snapshot(given)
+    with torch.inference_mode():
+        output = NODES[name].execute(**given)
+    assert snapshot(given) == before
+    assert len(output.result or ()) == len(SCHEMAS[name].outputs)
+
+
+@every_node
+def test_an_error_begins_with_the_name_of_the_node(name, arguments):
+    given, wrong = arguments[name]
+    with torch.inference_mode(), pytest.raises(ValueError, match=f"^{re.escape(SCHEMAS[name].display_name)}: \\S"):
+        NODES[name].execute(**(given | wrong))
+
+
+def test_a_stored_prompt_is_read_again_when_its_file_changes(folders, positive, negative):
+    fingerprint = NODES["PusaLoadPrompt"].fingerprint_inputs
+    prompts.save_prompt(positive, "mine", overwrite=False)
+    first = fingerprint("mine.safetensors")
+    assert fingerprint("mine.safetensors") == first
+    prompts.save_prompt([*positive, *negative], "mine", overwrite=True)
+    assert fingerprint("mine.safetensors") != first
+
+
+def sources() -> list[Path]:
+    root = host_comfyui.ROOT
+    files = [path for kind in ("py", "md", "toml", "ini", "js") for path in root.rglob(f"*.{kind}")]
+    return [path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+
+
+def test_every_source_can_be_read_and_shown_on_a_western_windows():
+    """Plain UTF-8 without a mark at the start, in characters that code page 1252 has too; that leaves no emoji."""
+    assert len(sources()) > 50
+    for path in sources():
+        text = path.read_bytes().decode("utf-8")
+        assert not text.startswith("\ufeff"), path
+        text.encode("cp1252")

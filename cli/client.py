@@ -1,0 +1,295 @@
+"""A client for one ComfyUI server: upload, queue, follow, collect.
+
+In short:
+
+    async with ComfyClient("http://127.0.0.1:8188") as client:
+        prompt_id = await client.queue(prompt)
+        await client.follow(prompt_id, print)
+        files = await client.outputs(prompt_id)
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+
+class ComfyError(Exception):
+    """Something the server refused or failed to do."""
+
+
+class ServerUnreachable(ComfyError):
+    """No server answers, or it went away."""
+
+
+class PromptRejected(ComfyError):
+    """The server refused a prompt, or a part of it.
+
+    Attributes:
+        node_errors: the server's own report, by node id.
+    """
+
+    def __init__(self, error, node_errors: dict):
+        self.node_errors = node_errors
+        super().__init__(describe_rejection(error, node_errors))
+
+
+class ExecutionFailed(ComfyError):
+    """A node raised an error. `traceback` is the server's."""
+
+    def __init__(self, event: dict):
+        self.node_id, self.node_type = event.get("node_id"), event.get("node_type")
+        self.exception_type = event.get("exception_type", "")
+        self.message = event.get("exception_message", "").strip()
+        self.traceback = "".join(event.get("traceback") or [])
+        super().__init__(f"Node {self.node_id} ({self.node_type}) failed: {self.exception_type}: {self.message}")
+
+
+class ExecutionInterrupted(ComfyError):
+    """Someone stopped the prompt."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a prompt is: the node at work, its steps, and the nodes that are through."""
+
+    node_id: str
+    node_type: str
+    value: float
+    maximum: float
+    nodes_done: int
+    nodes_total: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the nodes, in [0, 1]; a node at work counts by its steps."""
+        current = self.value / self.maximum if self.maximum else 0.0
+        return min((self.nodes_done + current) / self.nodes_total, 1.0)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file that a node of the graph saved."""
+
+    node_id: str
+    filename: str
+    subfolder: str
+    type: str
+
+    def path(self, base_directory: Path) -> Path:
+        """Where it lies on the server's own disk; `type` is output, temp or input."""
+        return Path(base_directory) / self.type / self.subfolder / self.filename
+
+
+class ComfyClient:
+    """One connection to one server, as an asynchronous context manager."""
+
+    def __init__(self, base_url: str, request_timeout: float = 60.0):
+        self.base_url = base_url.rstrip("/")
+        self.client_id = str(uuid.uuid4())
+        self._timeout = aiohttp.ClientTimeout(total=request_timeout)
+        self._session = None
+        self._reader = None
+        # The server reports on all prompts of a client in one stream; each prompt gets its own queue of events.
+        self._jobs: dict[str, _Job] = {}
+
+    async def __aenter__(self):
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self
+
+    async def __aexit__(self, *exception):
+        if self._reader:
+            self._reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+        await self._session.close()
+
+    async def wait_until_ready(self, timeout: float = 300.0) -> dict:
+        """Wait for a server that is still starting; returns its system stats."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return await self.get("/system_stats")
+            except ComfyError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.2)
+
+    async def upload_image(self, path) -> str:
+        """Put a picture into the server's input folder; returns the name for a LoadImage node."""
+        path = Path(path)
+        form = aiohttp.FormData()
+        form.add_field("image", path.read_bytes(), filename=path.name)
+        form.add_field("overwrite", "true")
+        saved = await self._request("POST", "/upload/image", data=form)
+        return f"{saved['subfolder']}/{saved['name']}" if saved["subfolder"] else saved["name"]
+
+    async def queue(self, prompt: dict) -> str:
+        """Queue a graph in API format; returns its prompt id.
+
+        Raises:
+            PromptRejected: an output of the graph is invalid, also if the server would have run the others.
+        """
+        await self._connect()
+        prompt_id = str(uuid.uuid4())
+        self._jobs[prompt_id] = _Job({id: node["class_type"] for id, node in prompt.items()})
+        body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": self.client_id}
+        try:
+            answer = await self._request("POST", "/prompt", json=body, refusals=(400,))
+            if answer.get("error") or answer.get("node_errors"):
+                await self.cancel(prompt_id)
+                raise PromptRejected(answer.get("error"), answer.get("node_errors") or {})
+        except BaseException:
+            del self._jobs[prompt_id]
+            raise
+        return prompt_id
+
+    async def follow(self, prompt_id: str, on_progress: Callable[[Progress], None] | None = None) -> None:
+        """Wait until a prompt that this client queued has run; raises what kept it from its end."""
+        if prompt_id not in self._jobs:
+            raise ComfyError(f"Prompt {prompt_id} is not one that this client queued and has not followed yet.")
+        job = self._jobs[prompt_id]
+        last = None
+        try:
+            while True:
+                kind, data = await job.events.get()
+                if kind == "execution_success":
+                    return
+                if kind == "execution_error":
+                    raise ExecutionFailed(data)
+                if kind == "execution_interrupted":
+                    raise ExecutionInterrupted("The prompt was cancelled.")
+                if kind == "connection_lost":
+                    raise ServerUnreachable(f"{self.base_url} closed the connection.")
+                for progress in job.progress(kind, data):
+                    if on_progress and progress != last:
+                        on_progress(progress)
+                    last = progress
+        finally:
+            del self._jobs[prompt_id]
+
+    async def outputs(self, prompt_id: str, timeout: float = 30.0) -> list[OutputFile]:
+        """The files of a finished prompt, in the order the server gives them."""
+        deadline = time.monotonic() + timeout
+        # The history is written a moment after the websocket reports success.
+        while not (history := await self.get(f"/history/{prompt_id}")):
+            if time.monotonic() > deadline:
+                raise ComfyError(f"The server's history has no prompt {prompt_id}.")
+            await asyncio.sleep(0.05)
+        return [
+            OutputFile(node_id, file["filename"], file.get("subfolder", ""), file.get("type", "output"))
+            for node_id, output in history[prompt_id]["outputs"].items()
+            for entries in output.values()
+            if isinstance(entries, list)
+            for file in entries
+            if isinstance(file, dict) and "filename" in file
+        ]
+
+    async def run(self, prompt: dict, on_progress: Callable[[Progress], None] | None = None) -> list[OutputFile]:
+        """Queue, follow and collect in one call."""
+        prompt_id = await self.queue(prompt)
+        await self.follow(prompt_id, on_progress)
+        return await self.outputs(prompt_id)
+
+    async def cancel(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue, or stop it if it runs."""
+        await self._request("POST", "/queue", json={"delete": [prompt_id]})
+        await self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
+        queue = await self.get("/queue")
+        waiting = [item[1] for item in queue["queue_running"] + queue["queue_pending"]]
+        if prompt_id not in waiting and prompt_id in self._jobs:
+            # The server says nothing about a prompt that it had not begun.
+            self._jobs[prompt_id].events.put_nowait(("execution_interrupted", {}))
+
+    async def download(self, file: OutputFile) -> bytes:
+        """The content of an output file."""
+        query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        async with self._session.get(self.base_url + "/view", params=query) as response:
+            if response.status != 200:
+                raise ComfyError(f"GET /view of {file.filename}: {response.status} {response.reason}")
+            return await response.read()
+
+    async def get(self, path: str):
+        """The JSON at a path of the server, for example /object_info."""
+        return await self._request("GET", path)
+
+    async def _request(self, method: str, path: str, refusals=(), **body):
+        try:
+            async with self._session.request(method, self.base_url + path, **body) as response:
+                json = response.content_type == "application/json"
+                if response.status == 200 or (json and response.status in refusals):
+                    return await response.json() if json else await response.text()
+                text = (await response.text()).strip()[:500]
+                raise ComfyError(f"{method} {path}: {response.status} {response.reason}. {text}")
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            raise ServerUnreachable(f"{method} {self.base_url}{path}: {error or 'no answer in time'}") from None
+
+    async def _connect(self) -> None:
+        """Open the websocket before anything is posted, so that no event is missed."""
+        if self._reader and not self._reader.done():
+            return
+        url = f"{self.base_url}/ws?clientId={self.client_id}"
+        try:
+            # Previews come through here too; they may be of any size.
+            socket = await self._session.ws_connect(url, max_msg_size=0, heartbeat=120)
+        except aiohttp.ClientError as error:
+            raise ServerUnreachable(f"{url}: {error}") from None
+        self._reader = asyncio.create_task(self._read(socket))
+
+    async def _read(self, socket) -> None:
+        try:
+            async with socket:
+                async for message in socket:
+                    if message.type != aiohttp.WSMsgType.TEXT:
+                        continue
+                    event = message.json()
+                    job = self._jobs.get((event.get("data") or {}).get("prompt_id"))
+                    if job:
+                        job.events.put_nowait((event["type"], event["data"]))
+        finally:
+            for job in self._jobs.values():
+                job.events.put_nowait(("connection_lost", {}))
+
+
+class _Job:
+    """A queued prompt: the types of its nodes, those that are through, and the events not yet looked at."""
+
+    def __init__(self, types: dict):
+        self.types = types
+        self.done = set()
+        self.events = asyncio.Queue()
+
+    def progress(self, kind: str, data: dict):
+        """What an event says about the nodes at work. Nodes that a node expanded into do not count."""
+        if kind == "execution_cached":
+            self.done.update(self.types.keys() & data["nodes"])
+        if kind != "progress_state":
+            return
+        states = {id: state for id, state in data["nodes"].items() if id in self.types}
+        self.done.update(id for id, state in states.items() if state["state"] == "finished")
+        for id, state in states.items():
+            if state["state"] == "running":
+                done = len(self.done - {id})
+                yield Progress(id, self.types[id], state["value"], state["max"], done, len(self.types))
+
+
+def describe_rejection(error, node_errors: dict) -> str:
+    """The server's report as lines that name node, input and reason."""
+    if isinstance(error, dict):
+        words = (error.get("message") or "invalid prompt", error.get("details"))
+        head = ". ".join(word.strip().rstrip(".") for word in words if word)
+    else:
+        head = str(error or "a part of the graph is invalid")
+    lines = ["The server rejected the prompt: " + head.splitlines()[0]]
+    for node_id, report in node_errors.items():
+        for problem in report["errors"]:
+            name = (problem.get("extra_info") or {}).get("input_name")
+            where = f"node {node_id} ({report.get('class_type')})" + (f", input {name}" if name else "")
+            details = f" ({problem['details']})" if problem.get("details") not in (None, "", name) else ""
+            lines.append(f"  {where}: {problem['message']}{details}")
+    return "\n".join(lines)

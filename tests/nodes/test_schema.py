@@ -1,20 +1,14 @@
-"""What a graph shows of every node: ids, sockets, widgets and words. Running a node leaves its inputs alone."""
+"""What a graph shows of every node: ids, sockets, widgets and words, before anything runs."""
 
 import asyncio
 import inspect
-import re
 from pathlib import Path
 
-import folder_paths
 import host_comfyui
 import pusa
 import pytest
-import tiny
-import torch
 from comfy_api.latest import io
 from pusa.nodes.common import CATEGORY
-from pusa.pusa_model import encode, prompts, timeline
-from safetensors.torch import save_file
 
 EXTENSION = asyncio.run(pusa.comfy_entrypoint())
 asyncio.run(EXTENSION.on_load())
@@ -155,114 +149,6 @@ def test_positions_are_checked_before_the_graph_runs(name, text, answer):
 def test_noise_is_checked_before_the_graph_runs(name, text, answer):
     found = NODES[name].validate_inputs(noise=text)
     assert found is True if answer is True else found.startswith(answer)
-
-
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """ComfyUI's folders for LoRAs, stored prompts and previews, with one LoRA and one prompt that is none."""
-    for name in ("loras", prompts.FOLDER):
-        (tmp_path / name).mkdir()
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, name, ([str(tmp_path / name)], {".safetensors"}))
-    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
-    save_file(tiny.lora_weights(), tmp_path / "loras" / "lora.safetensors")
-    save_file({"blocks.9.q.diff": torch.zeros(1)}, tmp_path / "loras" / "other.safetensors")
-    (tmp_path / prompts.FOLDER / "damaged.safetensors").write_text("")
-    return tmp_path
-
-
-@pytest.fixture
-def arguments(folders, wan, vae, positive, negative):
-    """Of every node: arguments that work, and a change to them that does not."""
-    latent = {"samples": torch.zeros(1, 16, 3, 4, 4), "batch_index": [0]}
-    frames = {"samples": torch.randn(1, 16, 2, 4, 4, generator=tiny.seeded(1))}
-    pictures = torch.rand(5, 40, 32, 3, generator=tiny.seeded(2))
-    condition = timeline.latent_frames(latent["samples"], frames["samples"][:, :, :1], "1", "0.3")
-    stored = prompts.save_prompt(positive, "stored", overwrite=False).name
-    sampled = {"seed": 1, "steps": 2, "cfg": 3.0, "shift": 5.0, "sampler_name": "euler", "scheduler": "flow_match"}
-    common = {"vae": vae, "latent": latent, "noise": "0.2", "fit": encode.FITS[0], "condition": condition}
-    images = {"image0": pictures[:1], "image1": pictures[1:2]}
-    return {
-        "PusaLoraLoader": (
-            {"model": wan, "lora_name": "lora.safetensors", "strength": 1.4},
-            {"lora_name": "other.safetensors"},
-        ),
-        "PusaKeyframes": (
-            common | {"images": images, "positions": "0, last", "unit": "frame", "encode": "causal"},
-            {"positions": "0, 9"},
-        ),
-        "PusaVideoFrames": (
-            common | {"video": pictures, "take": "end", "frames": 5, "place": "end", "condition": None},
-            {"frames": 9},
-        ),
-        "PusaLatentFrames": (
-            {"latent": latent, "frames": frames, "positions": "0, last", "noise": "0.2", "condition": condition},
-            {"positions": "0, 1"},
-        ),
-        "PusaKSampler": (
-            {"model": wan, "positive": positive, "negative": negative, "latent_image": latent, "denoise": 1.0}
-            | sampled
-            | {"condition": condition, "model_low": wan},
-            {"scheduler": "none"},
-        ),
-        "PusaApplyCondition": (
-            {"model": wan, "latent": latent, "condition": condition, "shift": 5.0},
-            {"latent": frames},
-        ),
-        "PusaScheduler": ({"steps": 4, "shift": 5.0, "denoise": 1.0}, {"steps": 0}),
-        "PusaConditionPlot": ({"condition": condition, "steps": 4, "shift": 5.0}, {"shift": 0.0}),
-        "PusaSavePrompt": (
-            {"conditioning": negative, "prompt_name": "mine", "overwrite": False},
-            {"prompt_name": "../x"},
-        ),
-        "PusaLoadPrompt": ({"prompt_name": stored}, {"prompt_name": "damaged.safetensors"}),
-    }
-
-
-def snapshot(value):
-    """A copy of a value that a graph passes on, comparable with ``==``."""
-    if isinstance(value, torch.Tensor):
-        return value.dtype, value.shape, value.detach().clone().contiguous().view(torch.uint8).numpy().tobytes()
-    if isinstance(value, dict):
-        return {key: snapshot(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [snapshot(item) for item in value]
-    if hasattr(value, "model_options"):
-        weights = snapshot(value.model.diffusion_model.state_dict())
-        return (
-            weights,
-            value.patches_uuid,
-            repr((value.patches, value.object_patches, value.model_options, value.wrappers)),
-        )
-    if hasattr(value, "first_stage_model"):
-        return snapshot(value.first_stage_model.state_dict())
-    return snapshot(vars(value)) if hasattr(value, "__dict__") else value
-
-
-@every_node
-def test_a_node_runs_and_leaves_its_inputs_alone(name, arguments):
-    given, _ = arguments[name]
-    before = snapshot(given)
-    with torch.inference_mode():
-        output = NODES[name].execute(**given)
-    assert snapshot(given) == before
-    assert len(output.result or ()) == len(SCHEMAS[name].outputs)
-
-
-@every_node
-def test_an_error_begins_with_the_name_of_the_node(name, arguments):
-    given, wrong = arguments[name]
-    with torch.inference_mode(), pytest.raises(ValueError, match=f"^{re.escape(SCHEMAS[name].display_name)}: \\S"):
-        NODES[name].execute(**(given | wrong))
-
-
-def test_a_stored_prompt_is_read_again_when_its_file_changes(folders, positive, negative):
-    fingerprint = NODES["PusaLoadPrompt"].fingerprint_inputs
-    prompts.save_prompt(positive, "mine", overwrite=False)
-    first = fingerprint("mine.safetensors")
-    assert fingerprint("mine.safetensors") == first
-    prompts.save_prompt([*positive, *negative], "mine", overwrite=True)
-    assert fingerprint("mine.safetensors") != first
 
 
 def sources() -> list[Path]:

@@ -25,7 +25,8 @@ def frames(count, seed=0, batch=1):
 def places(draw):
     """(positions, multipliers) of some frames of the target, in any order."""
     positions = draw(st.lists(st.integers(0, SHAPE[1] - 1), unique=True))
-    return positions, draw(st.lists(st.floats(0, 1, width=32), min_size=len(positions), max_size=len(positions)))
+    multipliers = st.sampled_from([0.0, 1.0]) | st.floats(0, 1, width=32)
+    return positions, draw(st.lists(multipliers, min_size=len(positions), max_size=len(positions)))
 
 
 def test_an_empty_condition_leaves_every_frame_free():

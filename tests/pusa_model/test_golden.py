@@ -6,7 +6,7 @@ import pytest
 import torch
 from comfy_extras import nodes_custom_sampler as custom
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-from pusa.pusa_model import sampling, timeline
+from pusa.nodes import PusaApplyCondition, PusaKSampler, PusaLatentFrames, PusaScheduler
 from pusa.schedulers import expert_switch, flow_match_sigmas
 
 TOLERANCE = 1e-4
@@ -18,12 +18,8 @@ DUAL = [pair for pair in EXACT if golden.INDEX["tasks"][pair[0]]["dual"]]
 def condition_of(reference):
     if not reference.positions:
         return None
-    return timeline.latent_frames(
-        reference.latent["samples"],
-        reference.frames,
-        ", ".join(map(str, reference.positions)),
-        ", ".join(map(str, reference.multipliers)),
-    )
+    positions, noise = (", ".join(map(str, values)) for values in (reference.positions, reference.multipliers))
+    return PusaLatentFrames.execute(reference.latent, {"samples": reference.frames}, positions, noise)[0]
 
 
 def models_of(reference):
@@ -31,7 +27,7 @@ def models_of(reference):
 
 
 def ksampler(reference, model, model_low, condition):
-    return sampling.sample(
+    return PusaKSampler.execute(
         model,
         reference.positive,
         reference.negative,
@@ -46,7 +42,12 @@ def ksampler(reference, model, model_low, condition):
         condition=condition,
         model_low=model_low,
         boundary=reference.switch_DiT_boundary or 0.875,
-    )["samples"]
+    )[0]["samples"]
+
+
+def applied(reference, model, condition):
+    """(model, latent) of Apply Condition (Pusa)."""
+    return PusaApplyCondition.execute(model, reference.latent, condition, reference.shift)
 
 
 @pytest.mark.parametrize("task, variant", EXACT)
@@ -67,10 +68,8 @@ def test_a_wrong_multiplier_would_be_seen(task, variant):
 
 
 def guider(model, reference):
-    cfg_guider = custom.Guider_Basic(model) if reference.cfg == 1.0 else None
-    if cfg_guider is not None:
-        cfg_guider.set_conds(reference.positive)
-        return cfg_guider
+    if reference.cfg == 1.0:
+        return custom.BasicGuider.execute(model, reference.positive)[0]
     return custom.CFGGuider.execute(model, reference.positive, reference.negative, reference.cfg)[0]
 
 
@@ -80,8 +79,8 @@ def test_sampler_custom_advanced(task, variant):
     model, latent = golden.model(), reference.latent
     condition = condition_of(reference)
     if condition is not None:
-        model, latent = sampling.prepare(model, latent, condition, reference.shift)
-    sigmas = flow_match_sigmas(reference.steps, reference.shift)
+        model, latent = applied(reference, model, condition)
+    sigmas = PusaScheduler.execute(reference.steps, reference.shift, 1.0)[0]
     noise = custom.Noise_RandomNoise(reference.seed)
     sampler = custom.KSamplerSelect.execute("euler")[0]
     result = custom.SamplerCustomAdvanced.execute(noise, guider(model, reference), sampler, sigmas, latent)[0]
@@ -98,8 +97,8 @@ def test_two_ksamplers_advanced(task, variant):
     if condition is None:
         high, low = (ModelSamplingSD3().patch(each, reference.shift)[0] for each in (high, low))
     else:
-        low, _ = sampling.prepare(low, latent, condition, reference.shift)
-        high, latent = sampling.prepare(high, latent, condition, reference.shift)
+        low, _ = applied(reference, low, condition)
+        high, latent = applied(reference, high, condition)
     switch = expert_switch(flow_match_sigmas(reference.steps, reference.shift), reference.switch_DiT_boundary)
     sample = core_nodes.KSamplerAdvanced().sample
     common = (reference.seed, reference.steps, reference.cfg, "euler", "simple", reference.positive, reference.negative)

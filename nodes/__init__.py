@@ -4,12 +4,14 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..pusa_model.prompts import register_folder
 from .conditions import PusaKeyframes, PusaLatentFrames, PusaVideoFrames
-from .loaders import PusaLoraLoader
+from .loaders import PusaLoraLoader, PusaModelLoader, PusaModelPairLoader
 from .plot import PusaConditionPlot
 from .prompts import PusaLoadPrompt, PusaSavePrompt
 from .sampling import PusaApplyCondition, PusaKSampler, PusaScheduler
 
 NODES: list[type[io.ComfyNode]] = [
+    PusaModelLoader,
+    PusaModelPairLoader,
     PusaLoraLoader,
     PusaKeyframes,
     PusaVideoFrames,

@@ -1,5 +1,7 @@
 """What all nodes share: the category, the condition type, and errors that name the node."""
 
+import logging
+from collections.abc import Callable
 from functools import wraps
 
 from comfy_api.latest import io
@@ -29,3 +31,16 @@ def named_errors(execute):
 def condition_input(tooltip: str) -> io.Input:
     """The optional `condition` socket, the same on every node that has one."""
     return PusaCondition.Input("condition", optional=True, tooltip=tooltip)
+
+
+def warner(cls: type[io.ComfyNode]) -> Callable[[str], None]:
+    """A function that shows a warning on the node and in ComfyUI's log. The node's schema must list `unique_id` as hidden."""
+
+    def warn(text: str) -> None:
+        logging.warning("%s: %s", cls.define_schema().display_name, text)
+        if cls.hidden and cls.hidden.unique_id:
+            from server import PromptServer
+
+            PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+
+    return warn

@@ -1,10 +1,62 @@
 """Nodes that load what makes a Wan model a Pusa model."""
 
 import folder_paths
+import nodes as core_nodes
 from comfy_api.latest import io
 
+from ..pusa_model.guards import check_pair
 from ..pusa_model.lora import load_lora
-from .common import CATEGORY, named_errors
+from .common import CATEGORY, named_errors, warner
+
+NO_LORA = "none"
+WEIGHT_DTYPES = ["default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2"]
+STRENGTH_TIP = (
+    "The official lora_alpha: 1.4 for Wan2.1, 1.5 (high) and 1.4 (low) for Wan2.2. Higher follows the given frames more closely "
+    "and moves less."
+)
+
+
+def model_input(id: str, tooltip: str) -> io.Input:
+    return io.Combo.Input(id, options=folder_paths.get_filename_list("diffusion_models"), tooltip=tooltip)
+
+
+def lora_input(id: str, tooltip: str) -> io.Input:
+    return io.Combo.Input(id, options=folder_paths.get_filename_list("loras"), tooltip=tooltip)
+
+
+def strength_input(id: str, default: float, tooltip: str = STRENGTH_TIP) -> io.Input:
+    return io.Float.Input(id, default=default, min=-10.0, max=10.0, step=0.05, tooltip=tooltip)
+
+
+def dtype_input() -> io.Input:
+    tip = "Precision of the weights in memory, as in Load Diffusion Model; default keeps the file's."
+    return io.Combo.Input("weight_dtype", options=WEIGHT_DTYPES, default="default", advanced=True, tooltip=tip)
+
+
+def distill_inputs(suffix: str = "", which: str = "") -> list[io.Input]:
+    options = [NO_LORA, *folder_paths.get_filename_list("loras")]
+    name_tip = f"Optional step-distillation LoRA{which} (LightX2V, Lightning); with it use 4 steps and cfg 1."
+    return [
+        io.Combo.Input(f"distill_lora_name{suffix}", options=options, default=NO_LORA, optional=True, tooltip=name_tip),
+        io.Float.Input(
+            f"distill_strength{suffix}",
+            optional=True,
+            default=1.0,
+            min=-10.0,
+            max=10.0,
+            step=0.05,
+            tooltip=f"Strength of the step-distillation LoRA{which}.",
+        ),
+    ]
+
+
+def load(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength, warn):
+    """A diffusion model file with its Pusa LoRA and, unless it is none, a distillation LoRA."""
+    (model,) = core_nodes.UNETLoader().load_unet(unet_name, weight_dtype)
+    model = load_lora(model, folder_paths.get_full_path_or_raise("loras", lora_name), strength, warn)
+    if distill_lora_name == NO_LORA:
+        return model
+    return load_lora(model, folder_paths.get_full_path_or_raise("loras", distill_lora_name), distill_strength, warn)
 
 
 class PusaLoraLoader(io.ComfyNode):
@@ -21,27 +73,98 @@ class PusaLoraLoader(io.ComfyNode):
             search_aliases=["pusa", "lora loader", "pusa lora", "vectorized timestep", "lightx2v lora"],
             inputs=[
                 io.Model.Input("model", tooltip="A Wan text-to-video model: Wan2.1-T2V, or one expert of Wan2.2-T2V-A14B."),
-                io.Combo.Input(
+                lora_input(
                     "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
-                    tooltip="The LoRA file in models/loras. For Wan2.2, the HIGH file on the high-noise model, LOW on the other.",
+                    "The LoRA file in models/loras. For Wan2.2, the HIGH file on the high-noise model, LOW on the other.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=1.4,
-                    min=-10.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip=(
-                        "The official lora_alpha: 1.4 for Wan2.1, 1.5 (high) and 1.4 (low) for Wan2.2. Higher follows the "
-                        "condition frames more closely and moves less. Distillation LoRAs take 1.0."
-                    ),
-                ),
+                strength_input("strength", 1.4, STRENGTH_TIP + " Distillation LoRAs take 1.0."),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[io.Model.Output("model_out", display_name="model", tooltip="The model with the LoRA applied.")],
         )
 
     @classmethod
     @named_errors
     def execute(cls, model, lora_name, strength) -> io.NodeOutput:
-        return io.NodeOutput(load_lora(model, folder_paths.get_full_path_or_raise("loras", lora_name), strength))
+        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        return io.NodeOutput(load_lora(model, path, strength, warner(cls)))
+
+
+class PusaModelLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PusaModelLoader",
+            display_name="Load Model (Pusa)",
+            category=CATEGORY,
+            description="Loads a Wan text-to-video model with its Pusa LoRA, and a distillation LoRA if you want one, in one node.",
+            search_aliases=["load wan", "diffusion model loader", "unet loader", "pusa model", "wan2.1"],
+            inputs=[
+                model_input("unet_name", "The Wan text-to-video file in models/diffusion_models."),
+                dtype_input(),
+                lora_input("lora_name", "The Pusa LoRA file in models/loras."),
+                strength_input("strength", 1.4),
+                *distill_inputs(),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[io.Model.Output("model", tooltip="The model with the LoRAs applied.")],
+        )
+
+    @classmethod
+    @named_errors
+    def execute(
+        cls, unet_name, weight_dtype, lora_name, strength, distill_lora_name=NO_LORA, distill_strength=1.0
+    ) -> io.NodeOutput:
+        return io.NodeOutput(
+            load(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength, warner(cls))
+        )
+
+
+class PusaModelPairLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PusaModelPairLoader",
+            display_name="Load Model Pair (Pusa)",
+            category=CATEGORY,
+            description="Loads both experts of Wan2.2-T2V-A14B, each with its own Pusa LoRA and, if wanted, distillation LoRA.",
+            search_aliases=["wan2.2", "high low noise", "two experts", "load wan pair", "dual model"],
+            inputs=[
+                model_input("unet_name_high", "The high-noise file of Wan2.2-T2V-A14B in models/diffusion_models."),
+                model_input("unet_name_low", "The low-noise file of the same model."),
+                dtype_input(),
+                lora_input("lora_name_high", "The Pusa LoRA for the high-noise expert."),
+                strength_input("strength_high", 1.5),
+                lora_input("lora_name_low", "The Pusa LoRA for the low-noise expert."),
+                strength_input("strength_low", 1.4),
+                *distill_inputs("_high", " for the high-noise expert"),
+                *distill_inputs("_low", " for the low-noise expert"),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                io.Model.Output("model", tooltip="The high-noise expert; connect it to `model`."),
+                io.Model.Output("model_low", tooltip="The low-noise expert; connect it to `model_low`."),
+            ],
+        )
+
+    @classmethod
+    @named_errors
+    def execute(
+        cls,
+        unet_name_high,
+        unet_name_low,
+        weight_dtype,
+        lora_name_high,
+        strength_high,
+        lora_name_low,
+        strength_low,
+        distill_lora_name_high=NO_LORA,
+        distill_strength_high=1.0,
+        distill_lora_name_low=NO_LORA,
+        distill_strength_low=1.0,
+    ) -> io.NodeOutput:
+        high = (unet_name_high, weight_dtype, lora_name_high, strength_high, distill_lora_name_high, distill_strength_high)
+        low = (unet_name_low, weight_dtype, lora_name_low, strength_low, distill_lora_name_low, distill_strength_low)
+        pair = [load(*names, warner(cls)) for names in (high, low)]
+        check_pair(*pair)
+        return io.NodeOutput(*pair)

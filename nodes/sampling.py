@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ..pusa_model import sampling
 from ..schedulers import flow_match_sigmas
-from .common import CATEGORY, PusaCondition, condition_input, named_errors
+from .common import CATEGORY, PusaCondition, condition_input, named_errors, warner
 
 SHIFT_TIP = "Timestep shift of the model; replaces an earlier one. Pusa uses 5, more keeps the noise high for longer."
 STEPS_TIP = "Sampling steps. 10 or more; 4 with a LightX2V distillation LoRA."
@@ -96,6 +96,7 @@ class PusaKSampler(io.ComfyNode):
                     tooltip="Guidance of model_low; 0 takes the same as cfg.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[io.Latent.Output("latent", tooltip="The sampled video latent; clean condition frames keep their latents.")],
         )
 
@@ -135,6 +136,7 @@ class PusaKSampler(io.ComfyNode):
             model_low=model_low,
             boundary=boundary,
             cfg_low=cfg_low or None,
+            warn=warner(cls),
         )
         return io.NodeOutput(latent)
 

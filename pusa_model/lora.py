@@ -1,78 +1,98 @@
-"""Pusa and other LoRA files: key names brought to the one form that ComfyUI's LoRA patcher matches, and checked to fit."""
+"""LoRA files on a Wan MODEL, through ComfyUI's patcher: what does not fit, or does not belong there, is refused in words."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import comfy.lora
 import comfy.sd
 import comfy.utils
+import torch
 from torch import Size, Tensor
 
 from ..schedulers import InputError
 from .guards import check_model
+from .lora_file import read_tensors, rename_keys
+from .provenance import AppliedLora, expert_of, is_distilled, model_file, patch_tensors, remember
 
-_PREFIX = re.compile(r"^(?:(?:base_model|model|transformer|pipe|dit|diffusion_model)\.)+")
-_ADAPTER = re.compile(r"\.(lora_[AB])\.[^.]+\.weight$")
 _UPS = {"lora_A.weight": "lora_B.weight", "lora_down.weight": "lora_up.weight"}
 _DOWNS = {up: down for down, up in _UPS.items()}
 _WEIGHTS, _BIASES = ("diff", "set_weight", "w_norm"), ("diff_b", "b_norm")
 _PARTS = (*_UPS, *_DOWNS, *_WEIGHTS, *_BIASES, "alpha", "dora_scale")
 _KEY = re.compile(rf"(.+?)\.({'|'.join(map(re.escape, _PARTS))})")
 
+_MODULATION = ".diff_m"
+STRENGTH_ADVICE = (
+    "The strength is {strength:g}; the Pusa authors recommend 1.3 to 1.6. Lower loses the given frames and may flash, higher "
+    "moves less: their VBench-I2V total (dynamic degree) on Wan2.1 is 81.8 (61) at 1.0, 87.7 (66) at 1.4, 86.9 (41) at 1.7 and "
+    "85.9 (32) at 2.0."
+)
 
-def load_lora(model, path: str, strength: float):
+
+def load_lora(model, path: str, strength: float, warn: Callable[[str], None] = logging.warning):
     """Clone a MODEL with a LoRA file applied by ComfyUI's patcher.
 
     A file without alpha entries at strength s adds ``s * B @ A``, which is what the official ``lora_alpha`` s does: 1.4 there
-    is 1.4 here. With alpha entries the patcher scales by alpha / rank on top.
+    is 1.4 here. With alpha entries the patcher scales by alpha / rank on top, as LightX2V files need it.
 
     Args:
         model: ModelPatcher of a plain Wan text-to-video model.
         path: .safetensors, or a .pt/.pth/.ckpt/.bin that holds tensors only (read with weights-only unpickling).
         strength: factor on the update; 0 leaves the weights as they are.
+        warn: told, in words, what may be meant but is unusual.
 
     Raises:
-        InputError: the file cannot be read as tensors, or a key of it matches no weight of the model in name or in size.
+        InputError: the file cannot be read as tensors, a key of it matches no weight of the model in name or in size, it is
+            on the model already, or it is made for the other expert of Wan2.2.
     """
     check_model(model)
-    try:
-        file, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
-    except Exception as error:  # every reader has its own exceptions; the file is at fault for all of them
-        reason = f"{type(error).__name__}: {error}".split(". ")[0]
-        raise InputError(
-            f"`lora_name`: the file cannot be read as a LoRA ({reason}). It is damaged, or holds more than tensors, which is "
-            "refused because it could run code. Download it again, as .safetensors where there is one."
-        ) from error
+    file, metadata = read_tensors(path)
     lora = rename_keys(file)
+    skipped = [key for key in lora if key.endswith(_MODULATION)]
+    lora = {key: tensor for key, tensor in lora.items() if key not in skipped}
     check_fit(lora, model)
-    return comfy.sd.load_lora_for_models(model, None, lora, strength, 0.0, lora_metadata=metadata)[0]
+    check_new(lora, path, model)
+    check_expert(path, model)
+    if skipped:
+        warn(f"{len(skipped)} modulation entries (diff_m) are left out: neither ComfyUI nor the official code uses them.")
+    if strength and not is_distilled(path) and not 1.3 <= strength <= 2.0:
+        warn(STRENGTH_ADVICE.format(strength=strength))
+    patched = comfy.sd.load_lora_for_models(model, None, lora, strength, 0.0, lora_metadata=metadata)[0]
+    remember(patched, AppliedLora(Path(path).name, strength))
+    return patched
 
 
-def rename_keys(file: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Bring LoRA keys to ``diffusion_model.<module>.<part>``: other prefixes and PEFT adapter names are dropped.
-
-    ``blocks.0.self_attn.q.lora_A.default.weight``, the form of the official files, becomes
-    ``diffusion_model.blocks.0.self_attn.q.lora_A.weight``. Keys in the ``lora_unet_`` form stay as they are.
+def check_new(lora: Mapping[str, Tensor], path: str, model) -> None:
+    """Refuse a LoRA whose weights are on the model already, whichever node put them there, or were merged into its file.
 
     Raises:
-        InputError: an entry is not a tensor, or two keys become one.
+        InputError: the same update would be added twice.
     """
-    if not isinstance(file, Mapping):
-        raise InputError(f"`lora_name`: the file holds a {type(file).__name__}, not tensors by name.")
-    renamed: dict[str, Tensor] = {}
-    for key, value in file.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise InputError(f"`lora_name`: the entry {key!r} is a {type(value).__name__}, not a tensor with a name.")
-        name = key.replace("lora_unet__", "lora_unet_", 1)  # as the Wan Fun LoRAs spell it
-        name = name if name.startswith("lora_unet_") else "diffusion_model." + _PREFIX.sub("", name)
-        name = _ADAPTER.sub(r".\1.weight", name)
-        if name in renamed:
-            raise InputError(f"`lora_name`: two keys of the file name the same weight ({key}).")
-        renamed[name] = value
-    return renamed
+    modules = comfy.lora.model_lora_keys_unet(model.model, {})
+    key = next((key for key in lora if key.endswith(tuple(_DOWNS))), None)
+    target = _target(key, modules) if key else None
+    if target and any(torch.equal(tensor, lora[key]) for tensor in patch_tensors(model, target) if tensor.shape == lora[key].shape):
+        raise InputError(
+            f"`lora_name`: {Path(path).name} is on this model already. A second time its strengths would add up, which shows "
+            "as flashes. Remove one of the two loaders."
+        )
+
+
+def check_expert(path: str, model) -> None:
+    """Refuse a LoRA for the other expert of Wan2.2, as far as the file names tell.
+
+    Raises:
+        InputError: one name says high, the other low.
+    """
+    lora, base = expert_of(path), expert_of(model_file(model))
+    if lora and base and lora != base:
+        raise InputError(
+            f"`lora_name`: {Path(path).name} is made for the {lora}-noise expert of Wan2.2, the model is the {base}-noise one "
+            f"({Path(model_file(model)).name}). Exchange the two LoRA files."
+        )
 
 
 def check_fit(lora: Mapping[str, Tensor], model) -> None:

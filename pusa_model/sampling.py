@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import comfy.sample
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from ..schedulers import InputError, expert_switch, flow_match_sigmas
 from .condition import Condition
-from .guards import check_model, check_pair
+from .guards import advice, check_model, check_pair
 from .patch import apply_condition, condition_latent
 
 FLOW_MATCH = "flow_match"
@@ -82,6 +84,7 @@ def sample(
     model_low=None,
     boundary: float = 0.875,
     cfg_low: float | None = None,
+    warn: Callable[[str], None] = logging.warning,
 ) -> dict[str, Any]:
     """Sample a LATENT with per-frame levels; with ``model_low``, the experts change at the boundary.
 
@@ -93,6 +96,7 @@ def sample(
         latent: LATENT dict with samples [B, C, T, h, w]; a noise_mask and batch_index are honoured.
         boundary: global level in [0, 1]; steps strictly below it go to ``model_low``.
         cfg_low: guidance of ``model_low``; None takes ``cfg``.
+        warn: told, in words, what may be meant but is unusual.
 
     Returns:
         A new LATENT dict.
@@ -107,6 +111,10 @@ def sample(
         check_model(model_low, "model_low")
         check_pair(model, model_low)
         models.append(model_low)
+    guidance = (cfg, cfg if cfg_low is None else cfg_low)
+    conditioned = condition is not None and condition.conditioned
+    for text in dict.fromkeys(text for each, scale in zip(models, guidance) for text in advice(each, scale, steps, conditioned)):
+        warn(text)
     models = [with_shift(each, shift) for each in models]
     sigmas = sigma_grid(models[0], sampler_name, scheduler, steps, shift, denoise)
     if condition is not None:
@@ -115,7 +123,6 @@ def sample(
 
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     switch = expert_switch(sigmas, boundary) if model_low is not None else len(sigmas) - 1
-    guidance = (cfg, cfg if cfg_low is None else cfg_low)
     callback = latent_preview.prepare_callback(models[0], len(sigmas) - 1)
     for expert, scale, first, last in zip(models, guidance, (0, switch), (switch, len(sigmas) - 1)):
         if first == last:

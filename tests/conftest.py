@@ -6,6 +6,7 @@ host_comfyui.start()
 host_comfyui.load_pack()
 
 import comfy.utils  # noqa: E402
+import nodes  # noqa: E402, F401  # ComfyUI's own, before pytest gives that name to the folder tests/nodes
 import pytest  # noqa: E402
 import tiny  # noqa: E402
 from hypothesis import settings  # noqa: E402

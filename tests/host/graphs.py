@@ -75,6 +75,15 @@ def any_sampler(*parts):
     }
 
 
+def paired(*parts):
+    """Wan2.2 through Load Model Pair (Pusa)."""
+    graph = conditioned(*parts, model_low=["model", 1])
+    files = dict(unet_name_high="pusa_tiny_wan.safetensors", unet_name_low="pusa_tiny_wan_low.safetensors")
+    loras = dict(lora_name_high="pusa_tiny_lora.safetensors", lora_name_low="pusa_tiny_lora.safetensors")
+    graph["model"] = node("PusaModelPairLoader", **files, **loras, weight_dtype="default", strength_high=1.5, strength_low=1.4)
+    return graph
+
+
 TASKS = {
     "text to video": base_graph(),
     "image to video": conditioned(keyframes(["start"], "0", "0.2")),
@@ -88,5 +97,6 @@ TASKS = {
         clip(), video_frames("head"), video_frames(take="start", place="end", condition=["head", 0], noise="0")
     ),
     "image to video, two experts": conditioned(keyframes(["start"], "0", "0.2"), pair=True),
+    "image to video, pair loader": paired(keyframes(["start"], "0", "0.2")),
     "any sampler": any_sampler(keyframes(["start"], "0", "0.2")),
 }

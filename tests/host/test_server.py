@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from cli.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
 
 PUSA_NODES = {
-    "PusaLoraLoader", "PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames", "PusaKSampler", "PusaApplyCondition",
-    "PusaScheduler", "PusaConditionPlot", "PusaSavePrompt", "PusaLoadPrompt",
+    "PusaApplyCondition", "PusaConditionPlot", "PusaKSampler", "PusaKeyframes", "PusaLatentFrames", "PusaLoadPrompt",
+    "PusaLoraLoader", "PusaModelLoader", "PusaModelPairLoader", "PusaSavePrompt", "PusaScheduler", "PusaVideoFrames",
 }
 
 

@@ -21,12 +21,14 @@ every_node = pytest.mark.parametrize("name", NODES)
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
     """ComfyUI's folders for LoRAs, stored prompts and previews, with one LoRA and one prompt that is none."""
-    for name in ("loras", prompts.FOLDER):
+    for name in ("loras", "diffusion_models", prompts.FOLDER):
         (tmp_path / name).mkdir()
         monkeypatch.setitem(folder_paths.folder_names_and_paths, name, ([str(tmp_path / name)], {".safetensors"}))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
     save_file(tiny.lora_weights(), tmp_path / "loras" / "lora.safetensors")
+    for name in ("high", "low"):
+        save_file(tiny.wan_weights(), tmp_path / "diffusion_models" / f"wan_{name}_noise.safetensors")
     save_file({"blocks.9.q.diff": torch.zeros(1)}, tmp_path / "loras" / "other.safetensors")
     (tmp_path / prompts.FOLDER / "damaged.safetensors").write_text("")
     return tmp_path
@@ -43,7 +45,18 @@ def arguments(folders, wan, vae, positive, negative):
     sampled = {"seed": 1, "steps": 2, "cfg": 3.0, "shift": 5.0, "sampler_name": "euler", "scheduler": "flow_match"}
     common = {"vae": vae, "latent": latent, "noise": "0.2", "fit": encode.FITS[0], "condition": condition}
     images = {"image0": pictures[:1], "image1": pictures[1:2]}
+    pair = {f"unet_name_{which}": f"wan_{which}_noise.safetensors" for which in ("high", "low")}
+    loras = {f"lora_name_{which}": "lora.safetensors" for which in ("high", "low")}
     return {
+        "PusaModelLoader": (
+            {"unet_name": "wan_low_noise.safetensors", "weight_dtype": "default"}
+            | {"lora_name": "lora.safetensors", "strength": 1.4},
+            {"lora_name": "other.safetensors"},
+        ),
+        "PusaModelPairLoader": (
+            pair | loras | {"weight_dtype": "default", "strength_high": 1.5, "strength_low": 1.4},
+            {"unet_name_low": "wan_high_noise.safetensors"},
+        ),
         "PusaLoraLoader": (
             {"model": wan, "lora_name": "lora.safetensors", "strength": 1.4},
             {"lora_name": "other.safetensors"},
@@ -63,7 +76,7 @@ def arguments(folders, wan, vae, positive, negative):
         "PusaKSampler": (
             {"model": wan, "positive": positive, "negative": negative, "latent_image": latent, "denoise": 1.0}
             | sampled
-            | {"condition": condition, "model_low": wan},
+            | {"condition": condition, "model_low": tiny.wan_model(tiny.wan_weights(10))},
             {"scheduler": "none"},
         ),
         "PusaApplyCondition": (

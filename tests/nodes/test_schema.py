@@ -20,6 +20,18 @@ every_input = pytest.mark.parametrize("name, each", INPUTS, ids=[f"{name}-{each.
 
 # Saved graphs hold these ids and the order of these outputs, so they never change: `id: TYPE = default`, ? is optional.
 CONTRACT = {
+    "PusaModelLoader": (
+        "unet_name: COMBO, weight_dtype: COMBO = default, lora_name: COMBO, strength: FLOAT = 1.4, "
+        "distill_lora_name: COMBO? = none, distill_strength: FLOAT? = 1.0",
+        "model: MODEL",
+    ),
+    "PusaModelPairLoader": (
+        "unet_name_high: COMBO, unet_name_low: COMBO, weight_dtype: COMBO = default, lora_name_high: COMBO, "
+        "strength_high: FLOAT = 1.5, lora_name_low: COMBO, strength_low: FLOAT = 1.4, "
+        "distill_lora_name_high: COMBO? = none, distill_strength_high: FLOAT? = 1.0, "
+        "distill_lora_name_low: COMBO? = none, distill_strength_low: FLOAT? = 1.0",
+        "model: MODEL, model_low: MODEL",
+    ),
     "PusaLoraLoader": ("model: MODEL, lora_name: COMBO, strength: FLOAT = 1.4", "model: MODEL"),
     "PusaKeyframes": (
         "vae: VAE, latent: LATENT, images: COMFY_AUTOGROW_V3, positions: STRING = 0, unit: COMBO = frame, "

@@ -59,6 +59,11 @@ def test_a_pair_of_two_sizes_is_refused(wan, positive, negative):
         run(wan, positive, negative, empty(), model_low=deeper)
 
 
+def test_one_model_for_both_experts_is_refused(wan, positive, negative):
+    with pytest.raises(InputError, match="are the same model"):
+        run(wan, positive, negative, empty(), model_low=wan.clone())
+
+
 def test_the_low_model_is_checked_too(wan, positive, negative):
     with pytest.raises(InputError, match="`model_low` is a Wan image-to-video"):
         run(wan, positive, negative, empty(), model_low=image_to_video())
@@ -80,7 +85,7 @@ def test_the_low_model_is_checked_too(wan, positive, negative):
 def test_settings_that_cannot_be_used_are_told_before_loading(wan, positive, negative, changes, words, monkeypatch):
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda *args, **kwargs: pytest.fail("a model was loaded"))
     with pytest.raises(InputError, match=words):
-        run(wan, positive, negative, empty(), **({"model_low": wan} | changes))
+        run(wan, positive, negative, empty(), **({"model_low": tiny.wan_model(tiny.wan_weights(10))} | changes))
 
 
 def test_an_image_latent_is_told(wan):

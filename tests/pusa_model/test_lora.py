@@ -225,9 +225,9 @@ def test_two_keys_for_one_weight_are_refused(wan, tmp_path):
         (OFFICIAL | {"epoch": 3}, "the entry 'epoch' is a int, not a tensor with a name"),
         (OFFICIAL | {3: torch.zeros(4)}, "the entry 3 is a Tensor, not a tensor with a name"),
         ([torch.zeros(4)] * 2, "the file holds a list, not tensors by name"),
-        ([torch.zeros(4)], "the file cannot be read as a LoRA"),
-        (torch.zeros(4), "the file cannot be read as a LoRA"),
-        (3, "the file cannot be read as a LoRA"),
+        ([torch.zeros(4)], "the file holds a list, not tensors by name"),
+        (torch.zeros(4), "the file holds a Tensor, not tensors by name"),
+        (3, "the file holds a int, not tensors by name"),
     ],
 )
 def test_a_file_that_is_not_named_tensors_is_refused(wan, tmp_path, content, said):

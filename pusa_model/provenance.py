@@ -1,0 +1,69 @@
+"""Where a MODEL comes from: its file, the LoRAs that were put on it, and what their names say about Wan2.2's two experts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+KEY = "pusa_loras"
+_DISTILLED = re.compile(r"lightx2v|lightning|distil|causvid|accvid|[0-9]-?steps?\b", re.IGNORECASE)
+_EXPERT = re.compile(r"(?<![a-z])(high|low)(?=noise|[^a-z]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class AppliedLora:
+    """A LoRA file on a model, by name, with its strength."""
+
+    name: str
+    strength: float
+
+    @property
+    def distilled(self) -> bool:
+        """Whether the name is that of a step-distillation LoRA (LightX2V, Lightning and their kind)."""
+        return is_distilled(self.name)
+
+
+def is_distilled(name: str) -> bool:
+    """Whether a LoRA's file name is that of a step-distillation LoRA; there is nothing in the weights to tell it by."""
+    return _DISTILLED.search(Path(name).name) is not None
+
+
+def expert_of(path: str | None) -> str | None:
+    """The Wan2.2 expert that a file's name, else its folder's name, says it is: ``high``, ``low``, or None."""
+    for name in Path(path or "").parts[-1:-3:-1]:
+        found = {match.lower() for match in _EXPERT.findall(name)}
+        if len(found) == 1:
+            return found.pop()
+    return None
+
+
+def model_file(model) -> str | None:
+    """Path of the file a MODEL was loaded from, as ComfyUI's loader remembers it; None where it does not."""
+    loader = getattr(model, "cached_patcher_init", None)
+    path = loader[1][0] if loader and loader[1] else None
+    return path if isinstance(path, str) else None
+
+
+def applied_loras(model) -> tuple[AppliedLora, ...]:
+    """LoRAs that this pack's loaders put on a MODEL, in order. ComfyUI's own LoRA nodes leave no name behind."""
+    return model.get_attachment(KEY) or ()
+
+
+def remember(model, lora: AppliedLora) -> None:
+    """Note a LoRA on a cloned MODEL; its own clones inherit the note."""
+    model.set_attachments(KEY, (*applied_loras(model), lora))
+
+
+def patch_tensors(model, weight: str) -> Iterator[Tensor]:
+    """Tensors of every LoRA on one weight of a MODEL, whichever node put it there."""
+    for patch in model.patches.get(weight, []):
+        yield from (part for part in getattr(patch[1], "weights", ()) if isinstance(part, Tensor))
+
+
+def has_unknown_loras(model) -> bool:
+    """Whether nodes other than this pack's put LoRAs on a MODEL."""
+    return max(map(len, model.patches.values()), default=0) > len(applied_loras(model))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+from . import download as weights
 from .console import SetupError, say
 from .pins import COMFYUI, DEFAULT_COMFYUI
 from .places import REPOSITORY
@@ -28,7 +29,8 @@ examples:
   python dev.py test -k schedulers
   python dev.py --comfyui 0.18.2 test tests/host
   python dev.py serve --port 8188 -- --preview-method auto
-  python dev.py run -- ruff check ."""
+  python dev.py run -- ruff check .
+  python dev.py download wan22 --dry-run"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
     serve = add("serve", "serve [--port N] [-- COMFYUI ARGUMENTS ...]", "start a ComfyUI with this pack for a browser")
     serve.add_argument("--port", type=int, help="port to listen on (default 8188, or a free one if that is taken)")
     add("run", "run -- COMMAND ...", "run any command inside the environment, with COMFYUI_PATH set")
+    names = "|".join(weights.MODELS)
+    usage = f"download {names} [--comfyui-models DIR] [--dry-run] [--yes]"
+    weights.add_arguments(add("download", usage, "fetch the official model files into a ComfyUI's folders"))
     add("setup", "setup", "only make everything ready")
     return top
 
@@ -141,7 +146,14 @@ def run(host: Host, arguments, behind) -> int:
     return hand_over(behind, host, folder=None)
 
 
-COMMANDS = {"setup": setup, "demo": demo, "test": test, "serve": serve, "run": run}
+def download(host: Host, arguments, behind) -> int:
+    """The official model files, into the folder that was named, else the existing ComfyUI's, else the base directory's."""
+    existing = chosen_comfyui(arguments.comfyui, os.environ)[1]
+    models = arguments.comfyui_models or (host.checkout if existing else host.base) / "models"
+    return hand_over(weights.command(host.python, host.venv, models, arguments), host)
+
+
+COMMANDS = {"setup": setup, "demo": demo, "test": test, "serve": serve, "run": run, "download": download}
 
 
 def make_tiny_models(host: Host) -> None:

@@ -10,6 +10,7 @@ from collections import deque
 from pathlib import Path
 
 TAIL_LINES = 25
+LINE_WIDTH = 300  # pip can list a thousand versions in one line
 
 
 class SetupError(Exception):
@@ -89,7 +90,7 @@ def run_step(title: str, command: list, log: Path, env=None) -> None:
             for line in process.stdout:
                 file.write(line)
                 if line.strip():
-                    tail.append(line.rstrip())
+                    tail.append(line.rstrip()[:LINE_WIDTH])
 
         reader = threading.Thread(target=read, daemon=True)
         ticker = Ticker(title)

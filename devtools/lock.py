@@ -22,7 +22,7 @@ else:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path):
+def exclusive(path: Path, waiting: str = "Another set-up is at work in the same cache; waiting for it"):
     """Hold `path` as a lock, waiting in sight for whoever has it.
 
     The operating system drops the lock with the processes that held it, so a killed set-up never blocks the next.
@@ -37,7 +37,7 @@ def exclusive(path: Path):
                 _try_lock(file)
                 break
             except OSError:
-                ticker = ticker or Ticker("Another set-up is at work in the same cache; waiting for it")
+                ticker = ticker or Ticker(waiting)
                 ticker.tick("")
                 time.sleep(0.5)
         if ticker:

@@ -1,0 +1,65 @@
+"""What each name that `dev.py download` takes consists of. Sizes and checksums are the hub's own, asked for at run time."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file of a repository on the hub, and where ComfyUI looks for it."""
+
+    repository: str
+    source: str
+    folder: str
+    name: str
+    note: str
+
+
+def _repackaged(repository: str, folder: str, name: str, note: str) -> ModelFile:
+    """A file of Comfy-Org's repackaged models, whose folders are named like ComfyUI's."""
+    return ModelFile(f"Comfy-Org/{repository}", f"split_files/{folder}/{name}", folder, name, note)
+
+
+def _lora(repository: str, name: str, note: str) -> ModelFile:
+    return ModelFile(repository, name, "loras", name, note)
+
+
+def _lightning(expert: str, note: str) -> ModelFile:
+    """One half of LightX2V's pair, which has equal names for all its models: ours says which one it is."""
+    folder, name = "Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1", f"{expert}_noise_model.safetensors"
+    return ModelFile("lightx2v/Wan2.2-Lightning", f"{folder}/{name}", "loras", f"{folder}_{name}", note)
+
+
+_WAN21, _WAN22, _MOCHI = "Wan_2.1_ComfyUI_repackaged", "Wan_2.2_ComfyUI_Repackaged", "mochi_preview_repackaged"
+_V05 = "pusa_v0_dit.safetensors"
+_DIT, _TEXT, _VAE = "diffusion_models", "text_encoders", "vae"
+
+# Wan2.1 and Wan2.2-A14B share them; one source for both, so that the second download finds the files of the first.
+_BOTH_WAN = (
+    _repackaged(_WAN21, _TEXT, "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "umT5-XXL text encoder"),
+    _repackaged(_WAN21, _VAE, "wan_2.1_vae.safetensors", "VAE, of Wan2.2-A14B too"),
+)
+
+MODELS = {
+    "wan21": (
+        _repackaged(_WAN21, _DIT, "wan2.1_t2v_14B_fp8_scaled.safetensors", "Wan2.1-T2V-14B"),
+        *_BOTH_WAN,
+        _lora("RaphaelLiu/PusaV1", "pusa_v1.pt", "Pusa V1.0 LoRA, strength 1.4"),
+    ),
+    "wan22": (
+        _repackaged(_WAN22, _DIT, "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "Wan2.2-T2V-A14B, high noise"),
+        _repackaged(_WAN22, _DIT, "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors", "Wan2.2-T2V-A14B, low noise"),
+        *_BOTH_WAN,
+        _lora("RaphaelLiu/Pusa-Wan2.2-V1", "high_noise_pusa.safetensors", "Pusa LoRA for high noise, strength 1.5"),
+        _lora("RaphaelLiu/Pusa-Wan2.2-V1", "low_noise_pusa.safetensors", "Pusa LoRA for low noise, strength 1.4"),
+    ),
+    "lightx2v": (
+        _lightning("high", "4 steps at cfg 1 for high noise"),
+        _lightning("low", "4 steps at cfg 1 for low noise, and for Wan2.1"),
+    ),
+    "mochi": (
+        # The network is fine-tuned as a whole: Mochi's own is not needed.
+        ModelFile("RaphaelLiu/Pusa-V0.5", _V05, _DIT, _V05, "Pusa V0.5, in place of Mochi 1 preview"),
+        _repackaged(_MOCHI, _TEXT, "t5xxl_fp8_e4m3fn_scaled.safetensors", "T5-XXL text encoder"),
+        _repackaged(_MOCHI, _VAE, "mochi_vae.safetensors", "VAE"),
+    ),
+}

@@ -8,6 +8,8 @@ to it before every model call and at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import comfy.samplers
 import torch
 from torch import Tensor
@@ -54,13 +56,14 @@ class OwnPath:
     Args:
         multipliers: m shaped [T], on the sampling device.
         positions: latent frames with m < 1.
-        denoise_mask: ComfyUI's noise mask [B, 1 or C, T, h, w] or None; where it is 0 the frame stays pinned.
+        mask_at: gives ComfyUI's noise mask [B, 1 or C, T, h, w] at a level [B], or None; where it is 0 the frame stays pinned.
     """
 
-    def __init__(self, multipliers: Tensor, positions: list[int], denoise_mask: Tensor | None) -> None:
+    def __init__(self, multipliers: Tensor, positions: list[int], mask_at: Callable[[Tensor], Tensor] | None) -> None:
         self.multipliers = multipliers[positions][None, None, :, None, None]
         self.positions = positions
-        self.mask = None if denoise_mask is None else denoise_mask[:, :, positions]
+        self.mask_at = mask_at
+        self.mask: Tensor | None = None
         self.state: Tensor | None = None
         self.rate: Tensor | None = None
 
@@ -73,6 +76,8 @@ class OwnPath:
 
     def advance(self, x: Tensor, sigma: Tensor) -> Tensor:
         """A copy of x [B, C, T, H, W] with the condition frames moved along their own path to ``sigma`` [B]."""
+        if self.mask_at is not None:
+            self.mask = self.mask_at(sigma)[:, :, self.positions]
         self._move(sigma)
         x = x.clone()
         x[:, :, self.positions] = self.state
@@ -85,7 +90,10 @@ class OwnPath:
         self.sigma = sigma
 
     def finish(self, samples: Tensor, sigma: Tensor) -> Tensor:
-        """Write the condition frames at the last level into the samples, un-noised as ``inverse_noise_scaling`` does."""
+        """Write the condition frames at the last level into the samples, un-noised as ``inverse_noise_scaling`` does.
+
+        The mask is that of the last model call, whose prediction ComfyUI's samplers end on.
+        """
         self._move(sigma)
         samples = samples.clone()
         samples[:, :, self.positions] = self.state / (1.0 - self.multipliers * _per_row(sigma))

@@ -13,6 +13,7 @@ Source: Pusa V1.0 (arXiv 2507.16116), sampling with a vector of timesteps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -125,7 +126,8 @@ class FramePatch:
         multipliers = self.multipliers.to(noise.device)
         own_path = None
         if needs_own_path(executor.class_obj):
-            own_path = OwnPath(multipliers, self.conditioned, denoise_mask)
+            mask_at = None if denoise_mask is None else mask_schedule(denoise_mask, options, guider, sigmas)
+            own_path = OwnPath(multipliers, self.conditioned, mask_at)
         retained = getattr(options.get("context_handler"), "latent_retain_index_list", [])
         options["transformer_options"][KEY] = Run(multipliers, own_path, retained)
         with per_frame_noising(guider, multipliers, own_path):
@@ -156,6 +158,14 @@ class FramePatch:
             multipliers = torch.cat([multipliers, multipliers.new_ones(time_dim_concat.shape[2])])
         timesteps = timestep.reshape(timestep.shape[0], -1) * multipliers.to(timestep.dtype)
         return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
+
+
+def mask_schedule(denoise_mask: Tensor, options: dict[str, Any], guider, sigmas: Tensor) -> Callable[[Tensor], Tensor]:
+    """The noise mask at a level, as ComfyUI's samplers see it: constant, or what Differential Diffusion makes of it."""
+    function = options.get("denoise_mask_function")
+    if function is None:
+        return lambda sigma: denoise_mask
+    return lambda sigma: function(sigma, denoise_mask, extra_options={"model": guider, "sigmas": sigmas})
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from comfy_extras.nodes_custom_sampler import (
     SamplerCustomAdvanced,
     SplitSigmas,
 )
+from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from pusa.pusa_model import sampling
 from pusa.schedulers import flow_match_sigmas
@@ -87,19 +88,33 @@ def test_guidance_in_one_batch_or_in_two_is_the_same(wan, positive, negative, mo
     assert (together - apart).abs().max() < 5e-5
 
 
+@pytest.mark.parametrize("differential", [False, True])
 @pytest.mark.parametrize("noise", ["0", "0.3"])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m", "euler_ancestral", "lcm"])
-def test_a_noise_mask_pins_what_it_covers(wan, positive, negative, sampler_name, noise):
+def test_a_noise_mask_pins_what_it_covers(wan, positive, negative, sampler_name, noise, differential):
     """Where the mask is 0 the latent is returned, on condition frames and free ones alike; elsewhere it is sampled."""
     video = {"samples": random_frames(5, seed=4)}
     mask = torch.ones(1, 1, 5, 4, 4)
     mask[:, :, :2, :, :2] = 0
     condition = given(video, "0", noise)
-    result = run(wan, positive, negative, video | {"noise_mask": mask}, condition, sampler_name=sampler_name)
+    model = DifferentialDiffusion.execute(wan)[0] if differential else wan
+    result = run(model, positive, negative, video | {"noise_mask": mask}, condition, sampler_name=sampler_name)
     expected = video["samples"].clone()
     expected[:, :, 0] = random_frames(1)[:, :, 0]
     assert (result - expected)[:, :, :2, :, :2].abs().max() < 1e-5
     assert (result - expected)[:, :, 1:, :, 2:].abs().max() > 0.1
+
+
+def test_a_graded_mask_frees_condition_frames_step_by_step(wan, positive, negative):
+    """Differential Diffusion: under a noisy sampler a condition frame is pinned until the mask's threshold, as under Euler."""
+    video = {"samples": random_frames(5, seed=4), "noise_mask": torch.full((1, 1, 5, 4, 4), 0.5)}
+    model, seen = DifferentialDiffusion.execute(wan)[0], []
+    sampled.watch_network(wan, seen)
+    for sampler_name in ("euler", "euler_ancestral"):
+        run(model, positive, negative, video, given(video, "0", "0.4"), sampler_name=sampler_name, steps=8)
+    euler, noisy = (torch.stack([x[0, :, 0] for x, _ in seen[i : i + 8]]) for i in (0, 8))
+    assert (euler - noisy)[0].abs().max() < 1e-6 and (euler - noisy)[4].abs().max() < 1e-5
+    assert not torch.equal(euler[4], euler[0])
 
 
 @pytest.mark.parametrize("scheduler", ["flow_match", "simple", "beta", "sgm_uniform"])

@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
     names = "|".join(weights.MODELS)
     usage = f"download {names} [--comfyui-models DIR] [--dry-run] [--yes]"
     weights.add_arguments(add("download", usage, "fetch the official model files into a ComfyUI's folders"))
+    bench = add("bench", "bench NAME [-- ARGUMENTS ...]", "run a measurement of benchmarks/, for example merge")
+    bench.add_argument("name", help="file in benchmarks/, without suffix")
     add("setup", "setup", "only make everything ready")
     return top
 
@@ -80,7 +82,7 @@ def main(argv: list) -> int:
         behind = unknown + behind
     elif arguments.command == "run" and not behind:
         parser().error("run needs a command behind `--`, for example: dev.py run -- python -V")
-    elif unknown or (behind and arguments.command not in ("run", "serve")):
+    elif unknown or (behind and arguments.command not in ("run", "serve", "bench")):
         parser().error(f"unrecognized arguments: {' '.join(unknown or behind)}")
     # Leaving by an exception is what removes a half-made environment.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -153,7 +155,14 @@ def download(host: Host, arguments, behind) -> int:
     return hand_over(weights.command(host.python, host.venv, models, arguments), host)
 
 
-COMMANDS = {"setup": setup, "demo": demo, "test": test, "serve": serve, "run": run, "download": download}
+def bench(host: Host, arguments, behind) -> int:
+    """One measurement."""
+    if not (REPOSITORY / "benchmarks" / f"{arguments.name}.py").is_file():
+        raise SetupError(f"There is no benchmarks/{arguments.name}.py.")
+    return hand_over([host.python, "-m", f"benchmarks.{arguments.name}", *behind], host)
+
+
+COMMANDS = {"setup": setup, "demo": demo, "test": test, "serve": serve, "run": run, "download": download, "bench": bench}
 
 
 def make_tiny_models(host: Host) -> None:

@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from ..pusa_model.prompts import register_folder
 from .conditions import PusaKeyframes, PusaLatentFrames, PusaVideoFrames
 from .loaders import PusaLoraLoader, PusaModelLoader, PusaModelPairLoader
+from .merge import PusaMergeLora
 from .plot import PusaConditionPlot
 from .prompts import PusaLoadPrompt, PusaSavePrompt
 from .sampling import PusaApplyCondition, PusaKSampler, PusaScheduler
@@ -22,6 +23,7 @@ NODES: list[type[io.ComfyNode]] = [
     PusaConditionPlot,
     PusaSavePrompt,
     PusaLoadPrompt,
+    PusaMergeLora,
 ]
 
 

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..pusa_model.guards import check_pair
 from ..pusa_model.lora import load_lora
+from ..schedulers import InputError
 from .common import CATEGORY, named_errors, warner
 
 NO_LORA = "none"
@@ -22,6 +23,17 @@ def model_input(id: str, tooltip: str) -> io.Input:
 
 def lora_input(id: str, tooltip: str) -> io.Input:
     return io.Combo.Input(id, options=folder_paths.get_filename_list("loras"), tooltip=tooltip)
+
+
+def lora_path(name: str) -> str:
+    """Path of a file in models/loras; a name that leads elsewhere is none."""
+    path = folder_paths.get_full_path("loras", name)
+    if path is None:
+        raise InputError(
+            f"`lora_name`: there is no file {name[:100]!r} in models/loras. Put the file there, press R to read the folder again, "
+            "and choose it from the list."
+        )
+    return path
 
 
 def strength_input(id: str, default: float, tooltip: str = STRENGTH_TIP) -> io.Input:
@@ -53,10 +65,10 @@ def distill_inputs(suffix: str = "", which: str = "") -> list[io.Input]:
 def load(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength, warn):
     """A diffusion model file with its Pusa LoRA and, unless it is none, a distillation LoRA."""
     (model,) = core_nodes.UNETLoader().load_unet(unet_name, weight_dtype)
-    model = load_lora(model, folder_paths.get_full_path_or_raise("loras", lora_name), strength, warn)
+    model = load_lora(model, lora_path(lora_name), strength, warn)
     if distill_lora_name == NO_LORA:
         return model
-    return load_lora(model, folder_paths.get_full_path_or_raise("loras", distill_lora_name), distill_strength, warn)
+    return load_lora(model, lora_path(distill_lora_name), distill_strength, warn)
 
 
 class PusaLoraLoader(io.ComfyNode):
@@ -86,7 +98,7 @@ class PusaLoraLoader(io.ComfyNode):
     @classmethod
     @named_errors
     def execute(cls, model, lora_name, strength) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        path = lora_path(lora_name)
         return io.NodeOutput(load_lora(model, path, strength, warner(cls)))
 
 

@@ -8,6 +8,7 @@ import comfy.ldm.wan.model
 import comfy.model_sampling
 
 from ..schedulers import InputError
+from .merged import merged_loras
 from .provenance import applied_loras, expert_of, has_unknown_loras, model_file
 
 FEW_STEPS = 8
@@ -90,7 +91,7 @@ def advice(model, cfg: float, steps: int, conditioned: bool) -> list[str]:
         conditioned: whether the run has condition frames.
     """
     found = []
-    if conditioned and not model.patches:
+    if conditioned and not model.patches and not merged_loras(model_file(model) or ""):
         found.append("No LoRA is on the model. Without the Pusa LoRA the video follows the prompt and ignores the given frames.")
     distilled = [lora.name for lora in applied_loras(model) if lora.distilled]
     if distilled and cfg != 1:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import comfy.lora
 import comfy.sd
-import comfy.utils
 import torch
 from torch import Size, Tensor
 
 from ..schedulers import InputError
 from .guards import check_model
-from .lora_file import read_tensors, rename_keys
+from .lora_file import check_values, read_tensors, rename_keys
+from .merged import merged_loras, refuse_merged, sha256
 from .provenance import AppliedLora, expert_of, is_distilled, model_file, patch_tensors, remember
 
 _UPS = {"lora_A.weight": "lora_B.weight", "lora_down.weight": "lora_up.weight"}
@@ -25,6 +25,7 @@ _PARTS = (*_UPS, *_DOWNS, *_WEIGHTS, *_BIASES, "alpha", "dora_scale")
 _KEY = re.compile(rf"(.+?)\.({'|'.join(map(re.escape, _PARTS))})")
 
 _MODULATION = ".diff_m"
+_WIDTH = "diffusion_model.patch_embedding.weight"  # its first dimension
 STRENGTH_ADVICE = (
     "The strength is {strength:g}; the Pusa authors recommend 1.3 to 1.6. Lower loses the given frames and may flash, higher "
     "moves less: their VBench-I2V total (dynamic degree) on Wan2.1 is 81.8 (61) at 1.0, 87.7 (66) at 1.4, 86.9 (41) at 1.7 and "
@@ -45,24 +46,32 @@ def load_lora(model, path: str, strength: float, warn: Callable[[str], None] = l
         warn: told, in words, what may be meant but is unusual.
 
     Raises:
-        InputError: the file cannot be read as tensors, a key of it matches no weight of the model in name or in size, it is
-            on the model already, or it is made for the other expert of Wan2.2.
+        InputError: the file cannot be read as tensors, a key of it matches no weight of the model in name or in size, a
+            value is not finite, it is on the model already, or it is made for the other expert of Wan2.2.
     """
     check_model(model)
-    file, metadata = read_tensors(path)
-    lora = rename_keys(file)
-    skipped = [key for key in lora if key.endswith(_MODULATION)]
-    lora = {key: tensor for key, tensor in lora.items() if key not in skipped}
-    check_fit(lora, model)
+    file, _ = read_tensors(path)
+    lora = without_modulation(rename_keys(file), warn)
+    weights = {name: parameter.shape for name, parameter in model.model.named_parameters()}
+    check_fit(lora, comfy.lora.model_lora_keys_unet(model.model, {}), weights)
+    check_values(lora)
     check_new(lora, path, model)
-    check_expert(path, model)
-    if skipped:
-        warn(f"{len(skipped)} modulation entries (diff_m) are left out: neither ComfyUI nor the official code uses them.")
+    check_expert(path, model_file(model))
     if strength and not is_distilled(path) and not 1.3 <= strength <= 2.0:
         warn(STRENGTH_ADVICE.format(strength=strength))
-    patched = comfy.sd.load_lora_for_models(model, None, lora, strength, 0.0, lora_metadata=metadata)[0]
+    patched = comfy.sd.load_lora_for_models(model, None, lora, strength, 0.0)[0]
     remember(patched, AppliedLora(Path(path).name, strength))
     return patched
+
+
+def without_modulation(lora: Mapping[str, Tensor], warn: Callable[[str], None]) -> dict[str, Tensor]:
+    """Renamed keys less those for the modulation, of which the caller is told in words."""
+    kept = {key: tensor for key, tensor in lora.items() if not key.endswith(_MODULATION)}
+    if len(kept) < len(lora):
+        warn(
+            f"{len(lora) - len(kept)} modulation entries (diff_m) are left out: neither ComfyUI nor the official code uses them."
+        )
+    return kept
 
 
 def check_new(lora: Mapping[str, Tensor], path: str, model) -> None:
@@ -79,29 +88,39 @@ def check_new(lora: Mapping[str, Tensor], path: str, model) -> None:
             f"`lora_name`: {Path(path).name} is on this model already. A second time its strengths would add up, which shows "
             "as flashes. Remove one of the two loaders."
         )
+    merged = merged_loras(model_file(model) or "")
+    if merged:
+        refuse_merged(Path(path), sha256(Path(path)), merged)
 
 
-def check_expert(path: str, model) -> None:
-    """Refuse a LoRA for the other expert of Wan2.2, as far as the file names tell.
+def check_expert(path: str, base: str | None) -> None:
+    """Refuse a LoRA for the other expert of Wan2.2, as far as the names of the two files tell.
 
     Raises:
         InputError: one name says high, the other low.
     """
-    lora, base = expert_of(path), expert_of(model_file(model))
-    if lora and base and lora != base:
+    experts = expert_of(path), expert_of(base)
+    if None not in experts and experts[0] != experts[1]:
         raise InputError(
-            f"`lora_name`: {Path(path).name} is made for the {lora}-noise expert of Wan2.2, the model is the {base}-noise one "
-            f"({Path(model_file(model)).name}). Exchange the two LoRA files."
+            f"`lora_name`: {Path(path).name} is made for the {experts[0]}-noise expert of Wan2.2, the model is the "
+            f"{experts[1]}-noise one ({Path(base).name}). Exchange the two LoRA files."
         )
 
 
-def check_fit(lora: Mapping[str, Tensor], model) -> None:
+def check_fit(lora: Mapping[str, Tensor], modules: Mapping[str, str], weights: Mapping[str, Size]) -> dict[str, str]:
     """Refuse renamed LoRA keys that ComfyUI's patcher would pass over with no more than a line in the log.
+
+    Args:
+        lora: tensors by renamed key; only their shapes are read.
+        modules: the weight that each LoRA module name stands for, as ComfyUI maps them.
+        weights: the shape of every weight and bias, by the same names.
+
+    Returns:
+        The weight or bias that each key changes.
 
     Raises:
         InputError: a key matches no weight of the model, has another size, or is half of a pair.
     """
-    modules = comfy.lora.model_lora_keys_unet(model.model, {})
     targets = {key: _target(key, modules) for key in lora}
     unmatched = [key for key, target in targets.items() if target is None]
     if unmatched or not lora:
@@ -110,14 +129,15 @@ def check_fit(lora: Mapping[str, Tensor], model) -> None:
             "change, so it would be applied in part or not at all. First of them: "
             f"{', '.join(unmatched[:5]) or 'the file is empty'}. Use a LoRA made for this model."
         )
-    misfits = [_misfit(key, lora, comfy.utils.get_attr(model.model, target).shape) for key, target in targets.items()]
+    misfits = [_misfit(key, lora, weights[target]) for key, target in targets.items()]
     misfits = [misfit for misfit in misfits if misfit is not None]
     if misfits:
         raise InputError(
             f"`lora_name`: {len(misfits)} of {len(lora)} keys of the file do not fit the weights of this model, whose width "
-            f"is {model.get_model_object('diffusion_model').dim} (14B has 5120, 1.3B has 1536). First of them: "
+            f"is {weights[_WIDTH][0]} (14B has 5120, 1.3B has 1536). First of them: "
             f"{'; '.join(misfits[:5])}. Use a LoRA made for this model."
         )
+    return targets
 
 
 def _target(key: str, modules: Mapping[str, str]) -> str | None:
@@ -140,11 +160,16 @@ def _misfit(key: str, lora: Mapping[str, Tensor], weight: Size) -> str | None:
         return f"{key} has no {partner} beside it"
     fits = True
     if part in _UPS:
-        fits = shape[1:].numel() == weight[1:].numel()
+        fits = len(shape) > 1 and shape[0] > 0 and shape[1:].numel() == weight[1:].numel()
     elif part in _DOWNS:
         fits = shape[:1] == weight[:1] and shape[1:].numel() == lora[f"{module}.{partner}"].shape[:1].numel()
     elif part in (*_WEIGHTS, *_BIASES):
         fits = shape == weight
+    elif part == "alpha":
+        if shape.numel() != 1:
+            return f"{key} is {_size(shape)}, one number is expected"
+    elif part == "dora_scale":
+        fits = len(shape) == len(weight) and shape in ((weight[0], *[1] * len(weight[1:])), (1, *weight[1:]))
     return None if fits else f"{key} is {_size(shape)}, the weight {_size(weight)}"
 
 

@@ -90,6 +90,11 @@ def arguments(folders, wan, vae, positive, negative):
             {"prompt_name": "../x"},
         ),
         "PusaLoadPrompt": ({"prompt_name": stored}, {"prompt_name": "damaged.safetensors"}),
+        "PusaMergeLora": (
+            {"base_name": "wan_low_noise.safetensors", "lora_name": "lora.safetensors", "strength": 1.4}
+            | {"filename": "merged/wan", "overwrite": True},
+            {"lora_name": "other.safetensors"},
+        ),
     }
 
 

@@ -65,6 +65,11 @@ CONTRACT = {
     ),
     "PusaSavePrompt": ("conditioning: CONDITIONING, prompt_name: STRING = prompt, overwrite: BOOLEAN = False", ""),
     "PusaLoadPrompt": ("prompt_name: COMBO", "conditioning: CONDITIONING"),
+    "PusaMergeLora": (
+        "base_name: COMBO, lora_name: COMBO, strength: FLOAT = 1.4, filename: STRING = wan_pusa, "
+        "overwrite: BOOLEAN = False, lora_name_2: COMBO? = none, strength_2: FLOAT? = 1.0",
+        "file_name: STRING",
+    ),
 }
 OPTIONS = {
     "unit": ["frame", "latent"],

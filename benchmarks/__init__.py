@@ -1,0 +1,1 @@
+"""Side-by-side measurements. Each file runs alone: `python dev.py bench NAME`."""

@@ -1,0 +1,172 @@
+"""LoRAs merged into a model file: streamed from file to file, with the arithmetic of ComfyUI's patcher.
+
+From the shell, in the root of the repository: ``python -m pusa_model.merge BASE OUTPUT --lora FILE[:STRENGTH] ...``
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import sys
+
+    from cli.merge import main  # imports this module again, as a part of the pack, where the relative imports work
+
+    sys.exit(main(sys.argv[1:]))
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from comfy.model_management import throw_exception_if_processing_interrupted
+from torch import Tensor
+
+from ..schedulers import InputError
+from .lora import check_expert
+from .merge_base import BaseFile, Stored
+from .merge_lora import LoraFile
+from .merge_output import check_output, check_space, write_whole
+from .merge_weights import Patches, new_scale, rounded_rows, scaled_rows
+from .merged import METADATA, merged_loras, refuse_merged, sha256
+from .safetensors_stream import DTYPES, as_bytes, pack_header
+
+_FACTORS = (".alpha", ".dora_scale")  # keys that change nothing by themselves
+_BLOCK = 4 * 2**20  # bytes copied or hashed at a time
+Progress = Callable[[int, int], None]
+
+
+def merge(
+    base: str | Path,
+    loras: Sequence[tuple[str | Path, float]],
+    output: str | Path,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Write a model file with LoRAs added to its weights.
+
+    The output has the names, shapes and dtypes of the base, and in its metadata what was merged. It appears under its name
+    once it is complete. Weights that no LoRA changes are copied byte for byte; the others are what ComfyUI's patcher on a CPU
+    leaves in a model that holds them in the file's dtypes. On a GPU the patcher rounds more on its way.
+
+    Args:
+        base: .safetensors of a Wan model in bf16, fp16, fp32, fp8 or scaled fp8.
+        loras: files and their strengths; any order gives the same sum up to rounding.
+        output: a .safetensors file in a folder that exists.
+        overwrite: replace an existing file.
+        progress: told how many bytes of how many are done.
+
+    Raises:
+        InputError: a file cannot be used, a LoRA does not fit or is in the base already, or the disk is full.
+        InterruptProcessingException: the run was cancelled; nothing is left behind.
+    """
+    base, output = Path(base), Path(output)
+    files = [Path(path) for path, _ in loras]
+    check_output(output, [base, *files], overwrite)
+    try:
+        with BaseFile(base) as source:
+            merging = Merging(source, files, [strength for _, strength in loras])
+            check_space(output.parent, merging.size)
+            steps = Steps(sum(file.stat().st_size for file in files) + merging.size, progress)
+            merging.check_new(steps)
+            write_whole(output, lambda out: merging.write(out, steps))
+            progress(steps.total, steps.total)
+    except OSError as error:
+        name = Path(error.filename).name if error.filename else output.name
+        raise InputError(f"{name} cannot be read or written: {error.strerror or error}.") from error
+
+
+class Steps:
+    """Bytes done so far; where a run can be cancelled."""
+
+    def __init__(self, total: int, progress: Progress):
+        self.done, self.total, self.progress = 0, total, progress
+
+    def advance(self, count: int) -> None:
+        """Count bytes.
+
+        Raises:
+            InterruptProcessingException: the run was cancelled.
+        """
+        throw_exception_if_processing_interrupted()
+        self.done += count
+        self.progress(self.done, self.total)
+
+
+class Merging:
+    """One base and the LoRAs for it, checked against each other."""
+
+    def __init__(self, source: BaseFile, paths: Sequence[Path], strengths: Sequence[float]):
+        if not paths:
+            raise InputError("`lora_name`: no LoRA was given.")
+        self.source, self.paths, self.strengths = source, paths, strengths
+        self.loras = [self._fitted(path, strength) for path, strength in zip(paths, strengths)]
+        keys = {target for lora in self.loras for key, target in lora.targets.items() if not key.endswith(_FACTORS)}
+        self.patched = {stored.name: (key, stored) for key in keys for stored in [source.stored(key)]}
+        scales = {stored.scale for _, stored in self.patched.values()}
+        # The new scales are float32, whatever the old ones were.
+        self.outline = [
+            (name, "F32" if name in scales else entry.dtype, entry.shape, 4 if name in scales else entry.size)
+            for name, entry in source.entries.items()
+        ]
+        self.size = sum(size for *_, size in self.outline) + source.data
+
+    def _fitted(self, path: Path, strength: float) -> LoraFile:
+        try:
+            if not strength or not math.isfinite(strength):
+                raise InputError(f"`strength`: {strength:g} merges nothing useful. Give a number other than 0.")
+            check_expert(str(path), self.source.name)
+            return LoraFile(path, self.source)
+        except InputError as error:
+            raise InputError(f"{path.name}: {error}") from error
+
+    def check_new(self, steps: Steps) -> None:
+        """Read what is in the base already, and note what comes to it.
+
+        Raises:
+            InputError: the same LoRA would be merged twice.
+        """
+        self.merged = merged_loras(self.source.file.name)
+        for path, strength in zip(self.paths, self.strengths):
+            digest = sha256(path, steps.advance)
+            refuse_merged(path, digest, self.merged)
+            self.merged.append({"file": path.name, "sha256": digest, "strength": strength})
+
+    def write(self, out: BinaryIO, steps: Steps) -> None:
+        """Write the whole file in the order of the base."""
+        metadata = self.source.metadata | {METADATA: json.dumps(self.merged)}
+        header, places = pack_header(self.outline, metadata)
+        out.write(header)
+        scales = {}
+        for name, place in places.items():
+            out.seek(place)
+            key, stored = self.patched.get(name, (None, None))
+            patches = self._patches(key) if key else []
+            for block in self._rows(key, stored, patches, scales) if patches else self._blocks(name):
+                out.write(block)
+                steps.advance(len(block))
+        for name, scale in scales.items():  # last, because they may lie before the weights that they are computed from
+            out.seek(places[name])
+            out.write(as_bytes(scale))
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        """The bytes of a tensor as they are."""
+        entry = self.source.entries[name]
+        self.source.file.seek(self.source.data + entry.start)
+        for start in range(0, entry.size, _BLOCK):
+            yield self.source.file.read(min(_BLOCK, entry.size - start))
+
+    def _rows(self, key: str, stored: Stored, patches: Patches, scales: dict[str, Tensor]) -> Iterator[memoryview]:
+        """The bytes of a patched weight; its new scale, if it has one, goes into ``scales``."""
+        entry = self.source.entries[stored.name]
+        weight = (partial(self.source.float_rows, stored), entry.shape, DTYPES[entry.dtype], patches, key)
+        if stored.scale is None:
+            rows = rounded_rows(*weight)
+        else:
+            scales[stored.scale] = new_scale(*weight)
+            rows = scaled_rows(*weight, scales[stored.scale])
+        yield from map(as_bytes, rows)
+
+    def _patches(self, key: str) -> Patches:
+        found = [(strength, lora.patch(key)) for lora, strength in zip(self.loras, self.strengths)]
+        return [(strength, patch, 1.0, None, None) for strength, patch in found if patch is not None]

@@ -121,7 +121,7 @@ def demo(host: Host, arguments, behind) -> int:
 
 def test(host: Host, arguments, behind) -> int:
     """All tests, unless the arguments name some."""
-    return hand_over([host.python, "-m", "pytest", "-c", "pyproject.toml", *pytest_arguments(behind)], host)
+    return hand_over([host.python, "-m", "pytest", *pytest_arguments(behind)], host)
 
 
 def pytest_arguments(given: list) -> list:

@@ -50,8 +50,7 @@ def load_lora(model, path: str, strength: float, warn: Callable[[str], None] = l
             value is not finite, it is on the model already, or it is made for the other expert of Wan2.2.
     """
     check_model(model)
-    file, _ = read_tensors(path)
-    lora = without_modulation(rename_keys(file), warn)
+    lora = without_modulation(rename_keys(read_tensors(path)), warn)
     weights = {name: parameter.shape for name, parameter in model.model.named_parameters()}
     check_fit(lora, comfy.lora.model_lora_keys_unet(model.model, {}), weights)
     check_values(lora)

@@ -28,8 +28,8 @@ _PREFIX = re.compile(r"^(?:(?:base_model|model|transformer|pipe|dit|diffusion_mo
 _ADAPTER = re.compile(r"\.(lora_[AB])\.[^.]+\.weight$")
 
 
-def read_tensors(path: str) -> tuple[Any, dict[str, str] | None]:
-    """Content and metadata of a LoRA file, memory-mapped where its format allows, through ComfyUI's safe loading.
+def read_tensors(path: str) -> Any:
+    """Content of a LoRA file, memory-mapped where its format allows, through ComfyUI's safe loading.
 
     Sizes that a file claims are held against its size on disk before anything of that size is read.
 
@@ -39,11 +39,11 @@ def read_tensors(path: str) -> tuple[Any, dict[str, str] | None]:
     try:
         if Path(path).suffix.lower() in _SAFETENSORS:
             check_header(path)
-            return comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
+            return comfy.utils.load_torch_file(path, safe_load=True)
         archive = zipfile.is_zipfile(path)
         if archive:
             check_archive(path)
-        return unwrapped(torch.load(path, map_location="cpu", weights_only=True, mmap=archive)), None
+        return unwrapped(torch.load(path, map_location="cpu", weights_only=True, mmap=archive))
     except InputError:
         raise
     except pickle.UnpicklingError as error:

@@ -32,7 +32,7 @@ class LoraFile:
             InputError: it cannot be read as tensors, or a key of it matches no weight of the base in name or in size.
         """
         self.path = path
-        self._content = read_tensors(str(path))[0]
+        self._content = read_tensors(str(path))
         self._modules = base.modules()
         renamed = rename_keys(self._content)
         self._names = dict(zip(renamed, self._content))
@@ -64,7 +64,7 @@ class LoraFile:
             with TensorFile(self.path) as file:
                 return {key: file.read(self._names[key]) for key in keys}
         if self._mapped and self._touched > _MAPPED:  # pages of a mapping count as memory of the process until it is closed
-            self._content, self._touched = read_tensors(str(self.path))[0], 0
+            self._content, self._touched = read_tensors(str(self.path)), 0
         tensors = {key: self._content[self._names[key]] for key in keys}
         self._touched += sum(tensor.nbytes for tensor in tensors.values())
         return tensors

@@ -15,7 +15,8 @@ from cli.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
 
 PUSA_NODES = {
     "PusaApplyCondition", "PusaConditionPlot", "PusaKSampler", "PusaKeyframes", "PusaLatentFrames", "PusaLoadPrompt",
-    "PusaLoraLoader", "PusaModelLoader", "PusaModelPairLoader", "PusaSavePrompt", "PusaScheduler", "PusaVideoFrames",
+    "PusaLoraLoader", "PusaMergeLora", "PusaModelLoader", "PusaModelPairLoader", "PusaSavePrompt",
+    "PusaScheduler", "PusaVideoFrames",
 }
 
 

@@ -48,22 +48,31 @@ def test_every_task_gives_a_video(base, ask, task):
     assert steps == sorted(steps) and steps[-1] >= graphs.STEPS - 1
 
 
+async def binary_messages(server, graph):
+    """The binary messages (kind, content) of one prompt: pictures are kinds 1 and 4, text on a node is kind 3."""
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.url}/ws?clientId=binary") as socket:
+        async with session.post(f"{server.url}/prompt", json={"prompt": graph, "client_id": "binary"}) as answer:
+            assert answer.status == 200
+        found = []
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.BINARY:
+                found.append((int.from_bytes(message.data[:4], "big"), message.data[4:]))
+            elif json.loads(message.data)["type"] in ("execution_success", "execution_error"):
+                return found
+
+
 def test_previews_arrive_while_sampling(server):
     """Binary preview pictures come over the websocket, at least one a step, as from KSampler."""
+    graph = graphs.conditioned(graphs.keyframes(["start"], "0", "0.2"), seed=77)
+    messages = asyncio.run(asyncio.wait_for(binary_messages(server, graph), 120))
+    assert sum(kind in (1, 4) for kind, _ in messages) >= graphs.STEPS - 1
 
-    async def previews():
-        async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.url}/ws?clientId=previews") as socket:
-            graph = graphs.conditioned(graphs.keyframes(["start"], "0", "0.2"), seed=77)
-            async with session.post(f"{server.url}/prompt", json={"prompt": graph, "client_id": "previews"}) as answer:
-                assert answer.status == 200
-            pictures = 0
-            async for message in socket:
-                if message.type == aiohttp.WSMsgType.BINARY:
-                    pictures += int.from_bytes(message.data[:4], "big") in (1, 4)
-                elif json.loads(message.data)["type"] in ("execution_success", "execution_error"):
-                    return pictures
 
-    assert asyncio.run(asyncio.wait_for(previews(), 120)) >= graphs.STEPS - 1
+def test_what_is_probably_not_meant_is_shown_on_the_node(server):
+    """A run with given frames and no Pusa LoRA goes on, and the sampler node says what is missing."""
+    graph = graphs.conditioned(graphs.keyframes(["start"], "0", "0.2"), model=["unet", 0], seed=78)
+    messages = asyncio.run(asyncio.wait_for(binary_messages(server, graph), 120))
+    assert any(kind == 3 and b"sampler" in text and b"No LoRA is on the model" in text for kind, text in messages)
 
 
 def test_cancelling_stops_within_a_step(ask):

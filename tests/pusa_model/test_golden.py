@@ -8,6 +8,7 @@ from comfy_extras import nodes_custom_sampler as custom
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from pusa.nodes import PusaApplyCondition, PusaKSampler, PusaLatentFrames, PusaScheduler
 from pusa.schedulers import expert_switch, flow_match_sigmas
+from sampled import watch_network
 
 TOLERANCE = 1e-4
 EXACT = golden.variants(truncated=False)
@@ -131,19 +132,8 @@ def test_timesteps_are_the_official_vectors(task, variant):
     model, low = models_of(reference)
     seen = []
     for each in filter(None, (model, low)):
-        watch_timesteps(each.model.diffusion_model, seen)
+        watch_network(each, seen)
     ksampler(reference, model, low, condition_of(reference))
     calls_per_step = len(seen) // reference.steps
-    given = torch.stack([t[0].expand(reference.latent_shape[2]) for t in seen[::calls_per_step]])
+    given = torch.stack([t[0].expand(reference.latent_shape[2]) for _, t in seen[::calls_per_step]])
     assert (given - reference.timesteps).abs().max() <= 1e-3
-
-
-def watch_timesteps(network, seen):
-    """Note the timesteps that reach the network behind all wrappers."""
-    forward = network.forward_orig
-
-    def watched(x, t, *args, **kwargs):
-        seen.append(t.clone())
-        return forward(x, t, *args, **kwargs)
-
-    network.forward_orig = watched

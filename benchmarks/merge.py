@@ -6,6 +6,7 @@ memory is everything resident (VmHWM: Python, PyTorch and ComfyUI included, file
 
 import argparse
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -85,9 +86,13 @@ def measured(command: list) -> tuple:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    output = process.communicate()[0]
+    try:
+        output = process.communicate()[0]
+    finally:
+        process.kill()
+        process.wait()
+        watcher.join()
     seconds = time.perf_counter() - begin
-    watcher.join()
     if process.returncode:
         raise SystemExit(f"{command} ended with exit code {process.returncode}.")
     return seconds, peaks["VmHWM"], peaks["RssAnon"], output
@@ -150,6 +155,8 @@ def main(argv: list) -> int:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each (default 3)")
     parser.add_argument("--folder", type=Path, help="where to put the files (default: the folder for temporary files)")
     arguments = parser.parse_args(argv)
+    # Leaving by an exception is what removes the files.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="pusa-merge-", dir=arguments.folder) as folder:
         return run(Path(folder), arguments)
 

@@ -1,6 +1,7 @@
 """A real ComfyUI server with the pack and tiny models, for the whole session."""
 
 import asyncio
+import compileall
 import os
 import sys
 from fractions import Fraction
@@ -37,7 +38,12 @@ def write_clip(path: Path, frames: int) -> None:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
-    """A base directory with the pack linked under a name with a hyphen, tiny models, pictures and a clip."""
+    """A base directory with the pack linked under a name with a hyphen, tiny models, pictures and a clip.
+
+    The pack is compiled to bytecode, as it is from ComfyUI's second start on.
+    """
+    for room in ("nodes", "pusa_model", "schedulers"):
+        compileall.compile_dir(host_comfyui.ROOT / room, quiet=1)
     base = tmp_path_factory.mktemp("comfyui")
     for folder in ("custom_nodes", "input", "output", "models"):
         (base / folder).mkdir()

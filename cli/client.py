@@ -109,17 +109,6 @@ class ComfyClient:
                 await self._reader
         await self._session.close()
 
-    async def wait_until_ready(self, timeout: float = 300.0) -> dict:
-        """Wait for a server that is still starting; returns its system stats."""
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                return await self.get("/system_stats")
-            except ComfyError:
-                if time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(0.2)
-
     async def upload_image(self, path) -> str:
         """Put a picture into the server's input folder; returns the name for a LoadImage node."""
         path = Path(path)

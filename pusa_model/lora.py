@@ -42,7 +42,7 @@ def load_lora(model, path: str, strength: float, warn: Callable[[str], None] = l
     Args:
         model: ModelPatcher of a plain Wan text-to-video model.
         path: .safetensors, or a .pt/.pth/.ckpt/.bin that holds tensors only (read with weights-only unpickling).
-        strength: factor on the update; 0 leaves the weights as they are.
+        strength: factor on the update; 0 checks the file and leaves the model without it.
         warn: told, in words, what may be meant but is unusual.
 
     Raises:
@@ -58,6 +58,8 @@ def load_lora(model, path: str, strength: float, warn: Callable[[str], None] = l
     check_expert(path, model_file(model))
     if strength and not is_distilled(path) and not 1.3 <= strength <= 2.0:
         warn(STRENGTH_ADVICE.format(strength=strength))
+    if not strength:
+        return model.clone()
     patched = comfy.sd.load_lora_for_models(model, None, lora, strength, 0.0)[0]
     remember(patched, AppliedLora(Path(path).name, strength))
     return patched

@@ -106,6 +106,13 @@ def test_an_unusual_strength_is_told_with_the_measurements(wan, files, strength,
     load_lora(wan, files("lightx2v_4steps"), 1.0, pytest.fail)
 
 
+def test_strength_zero_is_no_lora(wan, files):
+    """The file is checked, and the model stays free for it: nothing is on it, and the sampler says so."""
+    off = load_lora(wan, files("pusa"), 0.0)
+    assert not off.patches and "No LoRA is on the model" in advice(off, 3.0, 10, True)[0]
+    assert load_lora(off, files("pusa"), 1.4).patches
+
+
 def test_modulation_entries_are_left_out_aloud(wan, files):
     weights = tiny.lora_weights() | {"diffusion_model.blocks.0.diff_m": torch.ones(1, 6, tiny.WIDTH)}
     warnings = []

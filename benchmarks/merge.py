@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from cli.merge import ROOT, load_pack, start_comfyui
+from cli.host import ROOT, pack_module, start_comfyui
 
 WIDTH, FFN = 5120, 13824
 LIMIT = 2**30  # bytes above the largest tensor
@@ -106,7 +106,7 @@ def spread(values: list, unit: str = "") -> str:
 def run(folder: Path, arguments) -> int:
     """Measure in a folder that has room for three such files; returns 1 if the memory is over the limit."""
     start_comfyui()
-    stream = __import__(f"{load_pack()}.pusa_model.safetensors_stream", fromlist=["pack_header"])
+    stream = pack_module("pusa_model.safetensors_stream")
     base, lora, merged, copy = (folder / f"{name}.safetensors" for name in ("base", "lora", "merged", "copy"))
     outline = model_outline(arguments.gb, arguments.scaled)
     factors = lora_outline(outline, arguments.rank)

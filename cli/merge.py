@@ -1,15 +1,12 @@
 """LoRAs merged into a model file, from the shell. Started by `python -m pusa_model.merge`."""
 
 import argparse
-import importlib
-import importlib.util
-import os
 import signal
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from .host import pack_module, start_comfyui
+
 DESCRIPTION = """\
 Merge LoRAs into a Wan model file. The output has the format of the base, is written tensor by tensor and holds in its
 metadata what was merged. The arithmetic is that of ComfyUI's patcher, on the CPU."""
@@ -58,8 +55,7 @@ def main(argv: list) -> int:
     """Run one command line; returns the exit code: 0, 1 for input that cannot be used, 130 when interrupted."""
     arguments = parser().parse_args(argv)
     start_comfyui()
-    pack = load_pack()
-    merge = importlib.import_module(f"{pack}.pusa_model.merge")
+    merge = pack_module("pusa_model.merge")
     # Leaving by an exception is what removes the unfinished file.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     lines = Lines()
@@ -73,29 +69,6 @@ def main(argv: list) -> int:
         return 130
     print(f"{arguments.output} is complete ({lines.elapsed:.1f} s).")
     return 0
-
-
-def start_comfyui() -> None:
-    """Make ComfyUI importable, on the CPU."""
-    path = os.environ.get("COMFYUI_PATH")
-    if not path or not (Path(path) / "comfy").is_dir():
-        raise SystemExit("Error: set COMFYUI_PATH to the folder that holds ComfyUI's main.py.")
-    sys.path.insert(0, path)
-    import comfy.options
-
-    comfy.options.enable_args_parsing(False)
-    from comfy.cli_args import args
-
-    args.cpu = True
-
-
-def load_pack(name: str = "pusa") -> str:
-    """Import the repository as a package, as ComfyUI does, whatever its folder is called."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return name
 
 
 class Lines:

@@ -8,9 +8,8 @@ import host_comfyui
 import pytest
 
 ROOT = host_comfyui.ROOT
-SOURCES = sorted(
-    path for folder in ("", "nodes/", "pusa_model/", "schedulers/", "cli/", "devtools/") for path in ROOT.glob(f"{folder}*.py")
-)
+FOLDERS = ("", "nodes/", "pusa_model/", "schedulers/", "cli/", "devtools/", "training/", "benchmarks/")
+SOURCES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}*.py"))
 
 
 def test_ruff_has_nothing_to_say():

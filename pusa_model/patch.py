@@ -26,6 +26,7 @@ from torch import Tensor
 from ..schedulers import InputError, frame_levels
 from .condition import Condition
 from .guards import check_model
+from .modulation import Replacement, add_replacements, frame_blocks
 from .own_path import OwnPath, needs_own_path
 
 KEY = "pusa"
@@ -79,11 +80,12 @@ def condition_latent(model, latent: Tensor, condition: Condition) -> Tensor:
 
 @dataclass
 class Run:
-    """What the wrappers share during one sampling run: multipliers [T] on the sampling device, and the two helpers."""
+    """What the wrappers share during one sampling run: multipliers [T] on the sampling device, and their helpers."""
 
     multipliers: Tensor
     own_path: OwnPath | None
     retained: list[int]
+    blocks: dict[tuple[str, int], Replacement]
 
     def window(self, transformer_options: dict[str, Any]) -> Tensor:
         """Multipliers of the frames that the model sees in this call, with a context window's anchor and retained frames."""
@@ -129,7 +131,8 @@ class FramePatch:
             mask_at = None if denoise_mask is None else mask_schedule(denoise_mask, options, guider, sigmas)
             own_path = OwnPath(multipliers, self.conditioned, mask_at)
         retained = getattr(options.get("context_handler"), "latent_retain_index_list", [])
-        options["transformer_options"][KEY] = Run(multipliers, own_path, retained)
+        blocks = frame_blocks(guider.inner_model.diffusion_model)
+        options["transformer_options"][KEY] = Run(multipliers, own_path, retained, blocks)
         with per_frame_noising(guider, multipliers, own_path):
             samples = executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args, **kwargs)
         return samples if own_path is None else own_path.finish(samples, sigmas[-1])
@@ -148,7 +151,7 @@ class FramePatch:
     def diffusion_model(
         self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options={}, **kwargs
     ):
-        """Give the model one timestep per latent frame: [B] becomes [B, T]."""
+        """Give the model one timestep per latent frame, [B] becomes [B, T], and blocks that modulate per frame."""
         multipliers = transformer_options[KEY].window(transformer_options)
         if kwargs.get("context_latents") is not None:
             raise InputError("in-context reference latents cannot be combined with a Pusa condition: they have no frame.")
@@ -156,6 +159,7 @@ class FramePatch:
             raise InputError(f"the model was given {x.shape[2]} latent frames, the Pusa condition has {len(multipliers)}.")
         if time_dim_concat is not None:
             multipliers = torch.cat([multipliers, multipliers.new_ones(time_dim_concat.shape[2])])
+        add_replacements(transformer_options, transformer_options[KEY].blocks)
         timesteps = timestep.reshape(timestep.shape[0], -1) * multipliers.to(timestep.dtype)
         return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
 

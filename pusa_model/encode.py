@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from ..schedulers import InputError, check_length, pixel_length
+from .latent_cache import LatentCache
 
 FITS = ["crop", "pad", "stretch"]
 ENCODINGS = ["still", "causal"]
+_latents = LatentCache()
 
 
 def fit_images(images: Tensor, width: int, height: int, fit: str) -> Tensor:
@@ -64,13 +66,13 @@ def target_size(vae, latent: Tensor) -> tuple[int, int]:
 
 
 def encode_clip(vae, frames: Tensor) -> Tensor:
-    """Encode 4n + 1 frames [F, H, W, 3] as one clip: latents [1, C, n + 1, h, w].
+    """Encode 4n + 1 frames [F, H, W, 3] as one clip: latents [1, C, n + 1, h, w]; the same frames only once.
 
     Raises:
         InputError: the number of frames is not 4n + 1.
     """
     check_length(frames.shape[0])
-    return vae.encode(frames)
+    return _latents.encode(vae, frames)
 
 
 def encode_images(vae, pictures: list[Tensor], positions: list[int], mode: str) -> Tensor:

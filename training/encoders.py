@@ -13,7 +13,6 @@ import torch
 from comfy.text_encoders.wan import WanT5Model
 from torch import Tensor
 
-from ..pusa_model.encode import encode_clip
 from ..schedulers import InputError
 
 FORMAT = comfy.latent_formats.Wan21
@@ -41,7 +40,7 @@ def vae_encoder(vae, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     if vae.latent_dim != 3 or vae.latent_channels != FORMAT.latent_channels:
         raise InputError("`vae`: this is not the VAE of Wan2.1 (wan_2.1_vae.safetensors), which Wan2.2's 14B models use too.")
     scale = FORMAT()
-    return lambda frames: scale.process_in(encode_clip(vae, frames))[0].to("cpu", dtype)
+    return lambda frames: scale.process_in(vae.encode(frames))[0].to("cpu", dtype)
 
 
 def text_encoder(path: str | Path | None) -> Callable[[str], Tensor]:

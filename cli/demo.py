@@ -1,5 +1,6 @@
-"""Image to video on the tiny models, from an empty server to a file. Started by `dev.py demo`."""
+"""A task of the embedded model, from an empty server to a file. Started by `dev.py demo`."""
 
+import argparse
 import asyncio
 import os
 import shutil
@@ -9,64 +10,11 @@ import time
 from pathlib import Path
 
 from .client import ComfyClient, ComfyError, Progress
+from .graphs import TASKS, task_graph
 from .server import ComfyServer, ServerDied, cpu_arguments
+from .sheet import contact_sheet
 
-PICTURE = Path(__file__).resolve().parent.parent / "assets" / "demo.png"
-
-
-def i2v_graph(image_name: str, width: int = 64, height: int = 64, length: int = 33, steps: int = 10, seed: int = 0) -> dict:
-    """The image-to-video graph in API format: one clean-ish first frame, the rest from noise.
-
-    Args:
-        image_name: a picture in the server's input folder.
-        width: of the video, in pixels, as is `height`.
-        height: a multiple of 16, as is `width`.
-        length: number of frames, 4n + 1.
-        steps: sampling steps.
-        seed: of the noise.
-    """
-
-    def node(class_type, **inputs):
-        return {"class_type": class_type, "inputs": inputs}
-
-    return {
-        "unet": node("UNETLoader", unet_name="pusa_tiny_wan.safetensors", weight_dtype="default"),
-        "model": node("PusaLoraLoader", model=["unet", 0], lora_name="pusa_tiny_lora.safetensors", strength=1.4),
-        "vae": node("VAELoader", vae_name="pusa_tiny_vae.safetensors"),
-        "image": node("LoadImage", image=image_name),
-        "positive": node("PusaLoadPrompt", prompt_name="pusa_tiny_positive.safetensors"),
-        "negative": node("PusaLoadPrompt", prompt_name="pusa_tiny_negative.safetensors"),
-        "empty": node("EmptyHunyuanLatentVideo", width=width, height=height, length=length, batch_size=1),
-        "keyframes": node(
-            "PusaKeyframes",
-            vae=["vae", 0],
-            latent=["empty", 0],
-            **{"images.image0": ["image", 0]},
-            positions="0",
-            unit="frame",
-            noise="0.2",
-            fit="crop",
-            encode="still",
-        ),
-        "sampler": node(
-            "PusaKSampler",
-            model=["model", 0],
-            positive=["positive", 0],
-            negative=["negative", 0],
-            latent_image=["empty", 0],
-            condition=["keyframes", 0],
-            seed=seed,
-            steps=steps,
-            cfg=3.0,
-            shift=5.0,
-            sampler_name="euler",
-            scheduler="flow_match",
-            denoise=1.0,
-        ),
-        "frames": node("VAEDecode", samples=["sampler", 0], vae=["vae", 0]),
-        "video": node("CreateVideo", images=["frames", 0], fps=16.0),
-        "save": node("SaveVideo", video=["video", 0], filename_prefix="video/pusa_demo", format="mp4", codec="h264"),
-    }
+INPUTS = Path(__file__).resolve().parent.parent / "assets" / "nano" / "input"
 
 
 class ProgressBar:
@@ -101,13 +49,17 @@ class ProgressBar:
             print(flush=True)
 
 
-async def make_video(url: str, picture: Path) -> list:
-    """Queue the graph on the server at `url` and follow it; returns the saved files."""
+async def make_video(url: str, task: str, seed: int) -> list:
+    """Queue the graph of a task on the server at `url` and follow it; returns the saved files."""
+    graph = task_graph(task, seed)
     async with ComfyClient(url) as client:
-        image_name = await client.upload_image(picture)
+        for made in graph.values():
+            name = made["inputs"].get("image") or made["inputs"].get("file")
+            if isinstance(name, str):
+                await client.upload_image(INPUTS / name)
         bar = ProgressBar()
         try:
-            files = await client.run(i2v_graph(image_name), bar)
+            files = await client.run(graph, bar)
             bar.show(1.0, "done")
             return files
         finally:
@@ -115,19 +67,28 @@ async def make_video(url: str, picture: Path) -> list:
 
 
 def main(arguments: list) -> int:
-    """Run the demonstration in the base directory given as the only argument."""
-    base = Path(arguments[0])
+    """Run the demonstration in a base directory."""
+    top = argparse.ArgumentParser(prog="dev.py demo")
+    top.add_argument("base", type=Path)
+    top.add_argument("--task", choices=[*TASKS, "all"], default="i2v")
+    top.add_argument("--seed", type=int, default=0)
+    chosen = top.parse_args(arguments)
     # Leaving by an exception is what stops the server.
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
+    lines = []
     try:
         print("Starting ComfyUI ...", flush=True)
         extra = cpu_arguments(sys.executable)
-        server = ComfyServer(sys.executable, os.environ["COMFYUI_PATH"], base, extra_args=extra)
+        server = ComfyServer(sys.executable, os.environ["COMFYUI_PATH"], chosen.base, extra_args=extra)
         with server:
-            print(f"Making a video from {PICTURE.name} at {server.url}", flush=True)
-            files = asyncio.run(make_video(server.url, PICTURE))
+            for task in TASKS if chosen.task == "all" else [chosen.task]:
+                print(f"{task}: {TASKS[task]}, at {server.url}", flush=True)
+                for file in asyncio.run(make_video(server.url, task, chosen.seed)):
+                    video = file.path(chosen.base)
+                    contact_sheet(video, video.with_suffix(".png"))
+                    lines += [f"Sheet: {video.with_suffix('.png')}", f"Video: {video}"]
     except ServerDied as error:
         print(f"\nError: {error}", file=sys.stderr)
         return 1
@@ -137,8 +98,7 @@ def main(arguments: list) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
-    for file in files:
-        print(f"Video: {file.path(base)}")
+    print("\n".join(lines))
     return 0
 
 

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+from cli.graphs import TASKS
+
 from . import download as weights
 from .console import SetupError, say
 from .pins import COMFYUI, DEFAULT_COMFYUI
@@ -26,6 +28,7 @@ environment variables:
 
 examples:
   python dev.py demo
+  python dev.py demo --task transition
   python dev.py test -k schedulers
   python dev.py --comfyui 0.18.2 test tests/host
   python dev.py serve --port 8188 -- --preview-method auto
@@ -59,7 +62,10 @@ def parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
 
-    add("demo", "demo", "make a short video from a picture with tiny random models, headless, and say where it is")
+    usage = "demo [--task t2v|i2v|start-end|keyframes|extend|transition|all] [--seed N]"
+    demo = add("demo", usage, "make a short video with the embedded model, headless, and say where it is")
+    demo.add_argument("--task", choices=[*TASKS, "all"], default="i2v", help="what to make (default i2v: a picture comes alive)")
+    demo.add_argument("--seed", type=int, default=0, help="another seed is another video (default 0)")
     add("test", "test [PYTEST ARGUMENTS ...]", "run all tests, or those that the pytest arguments choose")
     serve = add("serve", "serve [--port N] [-- COMFYUI ARGUMENTS ...]", "start a ComfyUI with this pack for a browser")
     serve.add_argument("--port", type=int, help="port to listen on (default 8188, or a free one if that is taken)")
@@ -114,9 +120,9 @@ def setup(host: Host, arguments, behind) -> int:
 
 
 def demo(host: Host, arguments, behind) -> int:
-    """Image to video on the tiny models."""
-    make_tiny_models(host)
-    return hand_over([host.python, "-m", "cli.demo", host.base], host)
+    """A task of the embedded model."""
+    place(host, "models")
+    return hand_over([host.python, "-m", "cli.demo", host.base, "--task", arguments.task, "--seed", str(arguments.seed)], host)
 
 
 def test(host: Host, arguments, behind) -> int:
@@ -136,7 +142,7 @@ def serve(host: Host, arguments, behind) -> int:
     """A ComfyUI in the foreground."""
     from cli.server import cpu_arguments, free_port, server_command
 
-    make_tiny_models(host)
+    place(host, "models", "input")
     port = arguments.port or free_port(preferred=8188)
     extra = [*cpu_arguments(host.python), *behind]
     say(f"ComfyUI will answer at http://127.0.0.1:{port} in some seconds; Ctrl+C stops it.")
@@ -165,24 +171,10 @@ def bench(host: Host, arguments, behind) -> int:
 COMMANDS = {"setup": setup, "demo": demo, "test": test, "serve": serve, "run": run, "download": download, "bench": bench}
 
 
-def make_tiny_models(host: Host) -> None:
-    """Write the models that demo and serve work with, unless they are newer than the code that writes them."""
-    models = host.base / "models"
-    files = (
-        "diffusion_models/pusa_tiny_wan.safetensors",
-        "vae/pusa_tiny_vae.safetensors",
-        "loras/pusa_tiny_lora.safetensors",
-        "prompts/pusa_tiny_positive.safetensors",
-        "prompts/pusa_tiny_negative.safetensors",
-    )
-    writers = [REPOSITORY / "tests" / "tiny.py", *(REPOSITORY / "pusa_model").glob("*.py")]
-    changed = max(writer.stat().st_mtime for writer in writers)
-    if all((models / file).exists() and (models / file).stat().st_mtime > changed for file in files):
-        return
-    say("Writing the tiny models ...")
-    command = [host.python, "-m", "tests.tiny", models]
-    if subprocess.run([str(part) for part in command], cwd=REPOSITORY, env=host.environ()).returncode != 0:
-        raise SetupError("Writing the tiny models failed; the output above says why.")
+def place(host: Host, *folders: str) -> None:
+    """Put folders of the embedded model where the server looks for them."""
+    for folder in folders:
+        shutil.copytree(REPOSITORY / "assets" / "nano" / folder, host.base / folder, dirs_exist_ok=True)
 
 
 def hand_over(command: list, host: Host, folder=REPOSITORY) -> int:

@@ -8,7 +8,7 @@ import host_comfyui
 import pytest
 
 ROOT = host_comfyui.ROOT
-FOLDERS = ("", "nodes/", "pusa_model/", "schedulers/", "cli/", "devtools/", "training/", "benchmarks/")
+FOLDERS = ("", "nodes/", "pusa_model/", "schedulers/", "cli/", "devtools/", "training/", "training/nano/", "benchmarks/")
 SOURCES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}*.py"))
 
 

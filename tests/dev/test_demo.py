@@ -1,28 +1,57 @@
-"""`dev.py demo` from its command line to a video file that plays."""
+"""`dev.py demo` from its command line to video files that play, and show what was asked for."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import av
+import host_comfyui
+import pytest
+import torch
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+from cli.graphs import TASKS
+
+host_comfyui.load_pack()
+
+from pusa.training.nano import measure, ship, world
+
+ROOT = host_comfyui.ROOT
 
 
-def test_the_demo_makes_a_video():
-    result = subprocess.run([sys.executable, "dev.py", "demo"], capture_output=True, text=True, cwd=ROOT, timeout=300)
+@pytest.fixture(scope="module")
+def videos():
+    """Paths by task, of one run of all."""
+    command = [sys.executable, "dev.py", "demo", "--task", "all"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "PusaKSampler 10/10" in result.stdout
-    path = Path(result.stdout.splitlines()[-1].removeprefix("Video: "))
-    with av.open(path) as video:
-        frames = list(video.decode(video=0))
-        assert (len(frames), frames[0].width, frames[0].height) == (33, 64, 64)
+    assert result.stdout.count("PusaKSampler 10/10") == len(TASKS)
+    paths = [Path(line.removeprefix("Video: ")) for line in result.stdout.splitlines() if line.startswith("Video: ")]
+    yield dict(zip(TASKS, paths, strict=True))
+    for path in paths:
+        path.unlink()
+        path.with_suffix(".png").unlink()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_demo_shows_what_was_asked_for(videos, task):
+    with av.open(videos[task]) as video:
+        frames = [frame.to_image() for frame in video.decode(video=0)]
+        assert (len(frames), frames[0].size) == (33, (256, 256))
         assert "prompt" in video.metadata
-    path.unlink()
+    small = [frame.resize((world.SIDE, world.SIDE), Image.Resampling.BOX) for frame in frames]
+    clip = torch.stack([torch.frombuffer(bytearray(frame.tobytes()), dtype=torch.uint8) for frame in small])
+    (seen,) = measure.look(clip.view(33, world.SIDE, world.SIDE, 3) / 255)
+    (thing,) = world.scene(ship.EXAMPLE, "held-out", things=1).things
+    assert (seen.colour, seen.shape) == (thing.colour, thing.shape)
 
 
-def test_the_picture_is_small_enough_to_ship():
-    picture = ROOT / "assets" / "demo.png"
-    assert Image.open(picture).size == (512, 512)
-    assert picture.stat().st_size < 300_000
+@pytest.mark.parametrize("task", TASKS)
+def test_a_contact_sheet_lies_beside_the_video(videos, task):
+    sheet = Image.open(videos[task].with_suffix(".png"))
+    assert sheet.size == (9 * 260 - 4, 272)
+    assert len(sheet.getcolors(2**24)) > 100
+
+
+def test_the_embedded_model_is_small_enough_to_ship():
+    assert sum(file.stat().st_size for file in ship.FOLDER.rglob("*") if file.is_file()) < 15e6

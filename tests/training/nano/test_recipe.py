@@ -1,0 +1,76 @@
+"""The steps of the recipe, for a moment each: the error falls, a stopped run goes on to the same bits."""
+
+import host_comfyui
+import pytest
+import torch
+
+host_comfyui.load_pack()
+
+from pusa.training.encoded import EncodedDataset
+from pusa.training.loop import train
+from pusa.training.nano import base, words, world
+from pusa.training.nano.optimizer import MuonAdamW
+from pusa.training.network import load_weights
+from pusa.training.settings import Settings
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Eight latents that eight captions tell apart."""
+    captions = [world.scene(seed).caption for seed in range(8)]
+    latents = torch.randn(8, 16, 1, 1, 1, generator=torch.Generator().manual_seed(0)).expand(8, 16, 3, 4, 4)
+    return EncodedDataset.from_tensors(
+        latents, torch.stack([words.embed(caption) for caption in captions]), range(8), words.embed("")
+    )
+
+
+def settings(**changed) -> Settings:
+    return Settings(**{"steps": STEPS, "batch_size": 4, "learning_rate": 2e-3, "timesteps": "scalar", "save_every": 0} | changed)
+
+
+def small():
+    return load_weights(base.new_weights(0), base.METADATA, full=True)
+
+
+def test_the_network_says_nothing_at_first(clips):
+    network = small()
+    with torch.no_grad():
+        said = network(torch.randn(1, 16, 3, 4, 4), torch.tensor([500.0]), clips.empty[None])
+    assert said.abs().max() == 0
+    assert network.num_heads == 4
+
+
+def test_a_few_steps_lower_the_error(clips):
+    losses = train(small(), clips, settings(steps=60), optimizer=MuonAdamW, show=False).losses
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bits(clips, tmp_path):
+    whole, stopped, resumed = small(), small(), small()
+    changed = {"save_every": STEPS // 2}
+    train(whole, clips, settings(**changed), tmp_path / "whole", optimizer=MuonAdamW, show=False)
+
+    class Stop(Exception):
+        pass
+
+    def stop(network, result):
+        raise Stop
+
+    with pytest.raises(Stop):
+        train(stopped, clips, settings(**changed), tmp_path / "stopped", optimizer=MuonAdamW, show=False, on_save=stop)
+    result = train(resumed, clips, settings(**changed), tmp_path / "stopped", resume="auto", optimizer=MuonAdamW, show=False)
+    assert result.step == STEPS
+    for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_kernels_and_matrices_take_muon_and_everything_else_adamw():
+    network = small()
+    optimizer = MuonAdamW(network.parameters(), lr=1e-3)
+    muon = {id(parameter) for parameter in optimizer.matrices}
+    names = {name for name, parameter in network.named_parameters() if id(parameter) in muon}
+    assert "patch_embedding.weight" in names and "blocks.0.ffn.0.weight" in names
+    assert not any(name.endswith(("bias", "modulation", "norm_q.weight")) for name in names)
+    assert len(optimizer.parts[1].param_groups[0]["params"]) + len(names) == len(list(network.parameters()))

@@ -1,0 +1,1 @@
+"""The embedded model: its world, its recipe, and how it is measured."""

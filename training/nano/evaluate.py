@@ -1,0 +1,177 @@
+"""Clips of the small model for scenes of the small world, and what they show: the tools of `benchmarks/quality.py`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import comfy.sd
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ...pusa_model.condition import Condition
+from ...pusa_model.encode import encode_images
+from ...pusa_model.lora import load_lora
+from ...pusa_model.sampling import sample
+from . import causal, measure, vae, words, world
+from .ship import PLACES
+
+LENGTH = 9  # latent frames of a clip
+BATCH = 20
+BEFORE = 13  # frames that an extension is given
+AHEAD = (8, 16)  # frames behind those at which its places are compared
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How clips are sampled."""
+
+    steps: int = 10
+    cfg: float = 3.0
+    shift: float = 5.0
+    seed: int = 0
+
+
+class Model:
+    """The small model, with its LoRA at a strength or without."""
+
+    def __init__(self, folder, strength: float = 0.0):
+        options = {"dtype": torch.float32}
+        weights, metadata = comfy.utils.load_torch_file(str(folder / PLACES["base"]), return_metadata=True)
+        self.model = comfy.sd.load_diffusion_model_state_dict(weights, model_options=options, metadata=metadata)
+        if strength:
+            self.model = load_lora(self.model, str(folder / PLACES["lora"]), strength, warn=lambda text: None)
+
+    def clips(self, scenes: Sequence[world.Scene], conditions: Callable, setting: Setting) -> Tensor:
+        """Latents [N, 16, 9, 8, 8] of one clip per scene.
+
+        Args:
+            conditions: from a range of scene numbers to their condition with that batch, or None.
+        """
+        made = []
+        for first in range(0, len(scenes), BATCH):
+            some = range(first, min(first + BATCH, len(scenes)))
+            positive = torch.stack([words.embed(scenes[number].caption) for number in some])
+            latent = {"samples": torch.zeros(len(some), 16, LENGTH, 8, 8)}
+            made.append(
+                sample(
+                    self.model,
+                    [[positive, {}]],
+                    [[torch.zeros_like(positive), {}]],
+                    latent,
+                    seed=setting.seed + first,
+                    steps=setting.steps,
+                    cfg=setting.cfg,
+                    shift=setting.shift,
+                    sampler_name="euler",
+                    scheduler="flow_match",
+                    denoise=1.0,
+                    condition=conditions(some) if conditions else None,
+                    warn=lambda text: None,
+                )["samples"]
+            )
+        return torch.cat(made)
+
+
+class Codec:
+    """The small VAE: ComfyUI's object to encode conditions with, and a decoder for many clips."""
+
+    def __init__(self, folder):
+        path = folder / PLACES["vae"]
+        self.network = vae.load(path)
+        self.vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)), dtype=torch.float32)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Videos [N, T, 64, 64, 3] in [0, 1]; convolutions in bfloat16, eight clips at a time."""
+        parts = [causal.decode(self.network, part.bfloat16()).float() for part in latents.split(8)]
+        return ((torch.cat(parts) + 1) / 2).clamp(0, 1).movedim(1, -1)
+
+
+class Task:
+    """Scenes, their true clips, and the conditions that are taken from them."""
+
+    def __init__(self, codec: Codec, count: int, things: int | None = None, motions: Sequence[str] = world.MOTIONS):
+        self.codec, self.scenes, seed = codec, [], 0
+        while len(self.scenes) < count:
+            scene = world.scene(seed, "held-out", things)
+            if all(thing.motion in motions for thing in scene.things):
+                self.scenes.append(scene)
+            seed += 1
+
+    @cached_property
+    def videos(self) -> Tensor:
+        """The true clips [N, 33, 64, 64, 3]."""
+        return torch.stack([scene.render() for scene in self.scenes])
+
+    def keyframes(self, frames: Sequence[int], multipliers: Sequence[float], mode: str) -> Callable[[range], Condition]:
+        """True frames as pictures at latent positions ceil(p / 4)."""
+        places = [math.ceil(frame / 4) for frame in frames]
+
+        def encode(number: int) -> Tensor:
+            return encode_images(self.codec.vae, list(self.videos[number, list(frames)]), places, mode)
+
+        return self._conditions(encode, places, multipliers)
+
+    def beginning(self, multipliers: Sequence[float]) -> Callable[[range], Condition]:
+        """The first frames as a clip."""
+        places = list(range(len(multipliers)))
+        return self._conditions(lambda number: self.codec.vae.encode(self.videos[number, :BEFORE]), places, multipliers)
+
+    def _conditions(self, encode: Callable[[int], Tensor], places, multipliers) -> Callable[[range], Condition]:
+        encoded = torch.cat([encode(number) for number in range(len(self.scenes))])
+        target = torch.zeros(1, 16, LENGTH, 8, 8)
+        return lambda numbers: Condition.empty(target).add(encoded[list(numbers)], places, list(multipliers))
+
+
+def agreement(scenes: Sequence[world.Scene], videos: Tensor) -> dict[str, float]:
+    """Shares of clips in which every thing has the colour, the shape and the motion of its scene, and all of them."""
+    right = {"colour": 0, "shape": 0, "motion": 0, "all": 0}
+    for scene, video in zip(scenes, videos):
+        seen = measure.look(video, len(scene.things))
+        fits = {
+            word: all(getattr(thing, word) == getattr(found, word) for thing, found in zip(scene.things, seen))
+            for word in ("colour", "shape", "motion")
+        }
+        for word, fit in fits.items():
+            right[word] += fit
+        right["all"] += all(fits.values())
+    return {word: count / len(scenes) for word, count in right.items()}
+
+
+def psnr(found: Tensor, wanted: Tensor) -> float:
+    """Mean over clips of the PSNR of pixels in [0, 1], in decibels."""
+    error = (found - wanted).square().flatten(1).mean(1).clamp(min=1e-12)
+    return (-10 * error.log10()).mean().item()
+
+
+def flash(videos: Tensor, frame: int) -> float:
+    """How much more changes at a keyframe than elsewhere.
+
+    That is the greatest mean difference of neighbouring frames, from four before the keyframe to one behind it, over the median of
+    the clip; the mean over clips. 1 is no flash.
+    """
+    change = (videos[:, 1:] - videos[:, :-1]).abs().mean((2, 3, 4))
+    near = change[:, max(0, frame - 5) : frame + 2].amax(1)
+    return (near / change.median(1).values.clamp(min=1e-4)).mean().item()
+
+
+def place_errors(scenes: Sequence[world.Scene], videos: Tensor) -> dict[int, tuple[float, float]]:
+    """Distance from the true place, in pixels, so many frames behind the given ones: (of the clip, of the last given frame).
+
+    A clip that shows nothing at that frame counts with the distance of the last given frame.
+    """
+    errors: dict[int, list] = {ahead: [] for ahead in AHEAD}
+    for scene, video in zip(scenes, videos):
+        (found,) = measure.look(video)
+        (true,) = measure.look(scene.render())
+        last = true.track[BEFORE - 1]
+        for ahead in AHEAD:
+            wanted = true.track[BEFORE - 1 + ahead]
+            still = (last - wanted).norm().item()
+            error = (found.track[BEFORE - 1 + ahead] - wanted).norm().item()
+            errors[ahead].append((still if math.isnan(error) else error, still))
+    return {ahead: tuple(sum(column) / len(column) for column in zip(*pairs)) for ahead, pairs in errors.items()}

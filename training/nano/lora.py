@@ -1,0 +1,50 @@
+"""The small Pusa LoRA: vectorized timestep adaptation of the small model, by the trainer that adapts Wan 14B.
+
+Run as `python -m training.nano lora LATENTS.safetensors BASE.safetensors OUTPUT.safetensors`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..loop import Result, train
+from ..lora import add_lora
+from ..network import load_base
+from ..output import save_trained
+from ..settings import Settings
+from .latents import load_dataset
+from .ship import PLACES
+
+RANK = 16
+SETTINGS = Settings(
+    steps=1500,
+    batch_size=16,
+    learning_rate=1.5e-3,
+    lr_schedule="cosine",
+    warmup=100,
+    grad_clip=1.0,
+    caption_dropout=0.1,
+    timesteps="vector",
+    shift=3.0,
+    save_every=500,
+    seed=0,
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Train, with a checkpoint and a usable file every 500 steps; a run that was stopped goes on."""
+    data, source, output = map(Path, arguments)
+    dataset, base = load_dataset(data), load_base(source)
+    base.network.float()
+    add_lora(base.network, RANK)
+
+    def save(network: torch.nn.Module, result: Result) -> None:
+        record = {"base": PLACES["base"], "rank": RANK, "steps": result.step, "dataset_hash": dataset.hash}
+        save_trained(output, base, record | {"settings": SETTINGS.as_dict()}, torch.float16, lora=True)
+
+    with sdpa_kernel(SDPBackend.MATH):  # see base.py
+        train(base.network, dataset, SETTINGS, output.with_suffix(""), resume="auto", on_save=save)
+    return 0

@@ -72,7 +72,10 @@ def run(arguments: argparse.Namespace, settings):
         record = about | {"steps": result.step, "dataset_hash": dataset.hash, "settings": settings.as_dict()}
         save_trained(path, base, record | {"processes": state.num_processes}, DTYPES[arguments.save_dtype], lora)
 
-    return train(base.network, dataset, settings, folder, arguments.resume, about, on_save=save)
+    try:
+        return train(base.network, dataset, settings, folder, arguments.resume, about, on_save=save)
+    finally:
+        state.destroy_process_group()  # a process that ends with its threads alive is aborted now and then
 
 
 def check_expert(expert: str | None, model: str) -> None:

@@ -6,11 +6,12 @@ while the pictures, whose encoding takes nearly all of the time, are the same.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
+
+from .tensor_hash import tensor_hash
 
 LIMIT = 64 * 2**20  # bytes of latents kept for one VAE: at 832 x 480, 160 pictures or 8 clips of 81 frames
 
@@ -38,17 +39,10 @@ class LatentCache:
             Latents [1, C, n, h, w]; not to be changed in place.
         """
         kept = self._by_vae.setdefault(vae, OrderedDict())
-        key = (vae.patcher.patches_uuid, content_hash(frames))
+        key = (vae.patcher.patches_uuid, tensor_hash(frames))
         if key not in kept:
             kept[key] = vae.encode(frames)
         kept.move_to_end(key)
         while len(kept) > 1 and sum(latent.nbytes for latent in kept.values()) > self.limit:
             kept.popitem(last=False)
         return kept[key]
-
-
-def content_hash(frames: Tensor) -> str:
-    """Hash of shape, dtype and values."""
-    digest = hashlib.blake2b(f"{tuple(frames.shape)} {frames.dtype}".encode())
-    digest.update(frames.detach().cpu().contiguous().numpy())
-    return digest.hexdigest()

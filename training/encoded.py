@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..pusa_model.tensor_hash import tensor_hash
 from ..schedulers import InputError
-from .files import tensor_hash
 from .store import LATENTS, PROMPTS, dataset_hash, prompt_key, read_index
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -36,11 +34,3 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write a .safetensors file, complete or not at all."""
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     write_atomically(path, lambda unfinished: save_file(plain, unfinished, dict(metadata)))
-
-
-def tensor_hash(tensor: Tensor) -> str:
-    """SHA-256 of dtype, shape and values."""
-    plain = tensor.detach().to("cpu").contiguous()
-    digest = hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)}".encode())
-    digest.update(plain.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

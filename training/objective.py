@@ -35,6 +35,8 @@ def target(clean: Tensor, noise: Tensor) -> Tensor:
 def loss(predicted: Tensor, wanted: Tensor, sigma: Tensor, weighting: str, shift: float) -> Tensor:
     """Mean squared error of the velocity, weighted.
 
+    A frame at level 0 does not count: nothing of its noise is in what the network sees, and sampling leaves it as it is.
+
     Args:
         predicted, wanted: velocities [B, C, T, h, w].
         sigma: levels of the frames, [B, T] or [B, 1].
@@ -47,12 +49,14 @@ def loss(predicted: Tensor, wanted: Tensor, sigma: Tensor, weighting: str, shift
         A scalar.
     """
     errors = (predicted.float() - wanted.float()).square().mean(dim=(1, 3, 4))
+    counted = (sigma > 0).expand_as(errors).float()
     if weighting == "none":
-        return errors.mean()
+        return (errors * counted).sum() / counted.sum()
     weights = gaussian_weight(sigma, shift)
     if weighting == "official":
-        return (errors.mean(1) * weights.mean(1)).mean()
-    return (errors * weights).mean()
+        share = counted / counted.sum(1, keepdim=True)
+        return ((errors * share).sum(1) * (weights * share).sum(1)).mean()
+    return (errors * weights * counted).sum() / counted.sum()
 
 
 def gaussian_weight(sigma: Tensor, shift: float = 5.0) -> Tensor:

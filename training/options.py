@@ -29,6 +29,7 @@ HELP = {
     "caption_dropout": "probability of the empty prompt",
     "timesteps": "vector: a level per latent frame; scalar: one per clip",
     "p_async": "PTSS: probability that the frames of a clip are drawn apart",
+    "p_condition": "probability that a clip is drawn as it will be sampled: some frames at a multiple of the others' level",
     "shift": "of the distribution of levels",
     "sigma_min": "lowest level",
     "sigma_max": "highest level",

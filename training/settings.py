@@ -17,7 +17,7 @@ CHOICES = {
     "weighting": ("none", "gaussian", "official"),
 }
 _LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "save_every": 0, "keep": 1, "validate_every": 0, "seed": 0}
-_SHARES = ("caption_dropout", "p_async", "sigma_min", "sigma_max")
+_SHARES = ("caption_dropout", "p_async", "p_condition", "sigma_min", "sigma_max")
 _POSITIVE = ("learning_rate", "shift")
 _NOT_NEGATIVE = ("weight_decay", "grad_clip")
 
@@ -43,6 +43,8 @@ class Settings:
         caption_dropout: probability in [0, 1] that a clip is shown with the empty prompt.
         timesteps: ``vector`` draws a level per latent frame, ``scalar`` one per clip, as a text-to-video model is trained.
         p_async: PTSS: probability that the frames of a clip are drawn apart; else they share one level.
+        p_condition: probability that a clip is drawn as it will be sampled: some of its frames are conditions, at a multiple
+            of the level that the others share (see ``timesteps.py``); 0 is the paper's training.
         shift: of the distribution of levels (see ``timesteps.py``); 1 is even, Pusa uses 5.
         sigma_min, sigma_max: range of levels in [0, 1].
         sigma_range: what the range holds for: ``clip`` (the highest level of a clip lies in it, other frames may be cleaner,
@@ -69,6 +71,7 @@ class Settings:
     caption_dropout: float = 0.0
     timesteps: str = "vector"
     p_async: float = 1.0
+    p_condition: float = 0.0
     shift: float = 5.0
     sigma_min: float = 0.0
     sigma_max: float = 1.0
@@ -95,6 +98,8 @@ class Settings:
         for name in _NOT_NEGATIVE:
             _check(self, name, 0 <= getattr(self, name) < math.inf, "a number, 0 or more")
         _check(self, "sigma_min", self.sigma_min < self.sigma_max, f"below `sigma_max` ({self.sigma_max:g})")
+        apart = self.timesteps == "vector" and self.sigma_range == "clip"
+        _check(self, "p_condition", apart or not self.p_condition, "0 unless `timesteps` is vector and `sigma_range` clip")
         _check(self, "warmup", self.warmup <= self.steps, f"at most `steps` ({self.steps})")
 
     def as_dict(self) -> dict:

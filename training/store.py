@@ -18,8 +18,9 @@ from pathlib import Path
 import safetensors
 from torch import Tensor
 
+from ..pusa_model.tensor_hash import tensor_hash
 from ..schedulers import InputError
-from .files import tensor_hash, write_json, write_tensors
+from .files import write_json, write_tensors
 
 VERSION = 1
 INDEX, LATENTS, PROMPTS = "index.json", "latents", "prompts"

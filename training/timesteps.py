@@ -26,14 +26,19 @@ def draw_levels(settings: Settings, batch: int, frames: int, generator: Generato
     An index is drawn evenly into the 1000 shifted levels, for every frame on its own (``vector``) or once for all frames of
     a clip (``scalar``, and with probability ``1 - p_async`` in ``vector``). At shift 5 the mean level is 0.748.
 
+    With probability ``p_condition`` a clip is drawn as it will be sampled instead: its frames share one level s, but for 1 to
+    T / 2 of them, chosen evenly. Those are condition frames at level ``m s``, where the multiplier m is 0 for half of
+    them and even in [0, 1) for the rest. Drawn apart, a frame is as good as clean once in 50 times and its neighbours
+    hardly ever share a level; a small network does not learn from that what to do with clean frames (``assets/nano``).
+
     Returns:
-        Levels in (0, 1], float32: [batch, frames] for ``vector``, [batch, 1] for ``scalar``.
+        Levels in [0, 1], float32: [batch, frames] for ``vector``, [batch, 1] for ``scalar``; 0 for clean condition frames only.
 
     Raises:
         InputError: no level of the grid lies in the range of the settings.
 
     Source: the official trainer of Pusa V1.0, without its rounding of the timestep to bfloat16. p_async and PTSS: FVDM
-    (arXiv 2410.03160), section on probabilistic timestep sampling.
+    (arXiv 2410.03160), section on probabilistic timestep sampling. p_condition is ours.
     """
     grid = level_grid(settings.shift)
     inside = grid[(grid >= settings.sigma_min) & (grid <= settings.sigma_max)]
@@ -49,11 +54,24 @@ def draw_levels(settings: Settings, batch: int, frames: int, generator: Generato
     else:
         apart = _draw(grid[grid <= settings.sigma_max], (batch, frames), generator)
         apart = _lift_one(apart, shared, settings.sigma_min, generator)
-    return torch.where(torch.rand(batch, 1, generator=generator) < settings.p_async, apart, shared)
+    levels = torch.where(torch.rand(batch, 1, generator=generator) < settings.p_async, apart, shared)
+    if not settings.p_condition:
+        return levels
+    sampled = shared * _draw_multipliers(batch, frames, generator)
+    return torch.where(torch.rand(batch, 1, generator=generator) < settings.p_condition, sampled, levels)
 
 
 def _draw(levels: Tensor, shape: tuple[int, int], generator: Generator) -> Tensor:
     return levels[torch.randint(len(levels), shape, generator=generator)]
+
+
+def _draw_multipliers(batch: int, frames: int, generator: Generator) -> Tensor:
+    """Multipliers [batch, frames] of the level: 1, and for 1 to frames / 2 condition frames 0 or in [0, 1)."""
+    rank = torch.rand(batch, frames, generator=generator).argsort(1).argsort(1)
+    count = 1 + (torch.rand(batch, 1, generator=generator) * (frames // 2)).long()
+    multiplier = torch.rand(batch, frames, generator=generator)
+    clean = torch.rand(batch, frames, generator=generator) < 0.5
+    return torch.where(rank < count.clamp(max=frames - 1), multiplier.masked_fill(clean, 0.0), 1.0)
 
 
 def _lift_one(levels: Tensor, level: Tensor, least: float, generator: Generator) -> Tensor:

@@ -95,7 +95,7 @@ def test_a_second_run_is_all_cached_and_still_has_its_files(session):
 
 def test_an_uploaded_image_can_be_loaded(session):
     async def talk(client):
-        name = await client.upload_image(ROOT / "assets" / "demo.png")
+        name = await client.upload_image(ROOT / "assets" / "nano" / "input" / "nano_00.png")
         return await client.run(PREVIEW | {"frames": node("LoadImage", image=name)})
 
     assert [file.type for file in session(talk)] == ["temp"]

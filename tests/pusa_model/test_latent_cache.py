@@ -61,6 +61,13 @@ def test_a_picture_that_was_changed_in_place_is_another_one(vae):
     assert not torch.equal(place(vae, images).frames, first.frames)
 
 
+def test_frames_of_another_dtype_are_other_frames(vae):
+    cache = LatentCache()
+    for dtype in (torch.float32, torch.float16, torch.bfloat16) * 2:
+        cache.encode(vae, pictures().to(dtype))
+    assert vae.runs == 3
+
+
 def test_a_clip_is_found_again(vae):
     for noise in ("0", "0.5"):
         timeline.video_frames(vae, LATENT, pictures(9), "end", 9, "start", noise, "crop")

@@ -82,6 +82,34 @@ def test_a_clip_below_the_range_gets_one_frame_inside():
     assert 0.4 < (levels[:, 0] >= 0.99).float().mean() < 0.6
 
 
+def test_conditions_are_drawn_as_they_are_sampled():
+    levels = drawn(p_condition=1.0)
+    shared_level = levels.amax(1, keepdim=True)
+    condition = levels < shared_level
+    assert shared_level.mean() == pytest.approx(0.748, abs=0.01)
+    assert set(condition.sum(1).tolist()) == set(range(1, FRAMES // 2 + 1))
+    assert condition.float().mean(0) == pytest.approx(torch.full((FRAMES,), 5.5 / FRAMES), abs=0.04)
+    multipliers = (levels / shared_level)[condition]
+    assert (multipliers == 0).float().mean() == pytest.approx(0.5, abs=0.02)
+    assert multipliers[multipliers > 0].mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_conditions_are_drawn_in_their_share_of_clips():
+    clean = (drawn(p_condition=0.25) == 0).any(1)
+    assert clean.float().mean() == pytest.approx(0.25 * 0.9, abs=0.05)
+
+
+def test_a_clip_of_one_frame_has_no_conditions():
+    assert (draw_levels(Settings(p_condition=1.0), 50, 1, generator("test", 2)) > 0).all()
+
+
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_conditions_of_an_expert_stand_beside_levels_of_its_range(expert):
+    low, high = EXPERTS[expert]
+    highest = drawn(sigma_min=low, sigma_max=high, p_condition=1.0).amax(1)
+    assert highest.min() >= low and highest.max() <= high
+
+
 def test_an_empty_range_is_refused():
     with pytest.raises(InputError, match="no noise level lies between `sigma_min` 0.0001 and `sigma_max` 0.0002"):
         drawn(sigma_min=0.0001, sigma_max=0.0002)

@@ -11,14 +11,15 @@ def rand(*shape, seed=0):
 
 
 CLEAN, NOISE = rand(2, 4, 3, 5, 6), rand(2, 4, 3, 5, 6, seed=1)
-SIGMA = torch.tensor([[0.0, 0.5, 1.0], [0.9, 0.2, 0.7]])
+SIGMA = torch.tensor([[0.1, 0.5, 1.0], [0.9, 0.2, 0.7]])
+CLEAN_FRAME = torch.tensor([[0.0, 0.5, 1.0], [0.9, 0.0, 0.7]])
 
 
 def test_each_frame_is_noised_to_its_own_level():
-    x = noised(CLEAN, NOISE, SIGMA)
+    x = noised(CLEAN, NOISE, CLEAN_FRAME)
     for clip in range(2):
         for frame in range(3):
-            level = SIGMA[clip, frame]
+            level = CLEAN_FRAME[clip, frame]
             expected = (1 - level) * CLEAN[clip, :, frame] + level * NOISE[clip, :, frame]
             assert torch.equal(x[clip, :, frame], expected)
     assert torch.equal(x[0, :, 0], CLEAN[0, :, 0]) and torch.equal(x[0, :, 2], NOISE[0, :, 2])
@@ -75,6 +76,18 @@ def test_official_multiplies_the_error_of_a_clip_with_its_mean_weight():
     assert first == pytest.approx(expected.item())
     second = loss(CLEAN[1:], NOISE[1:], SIGMA[1:], "official", 5.0)
     assert loss(CLEAN, NOISE, SIGMA, "official", 5.0) == pytest.approx(((first + second) / 2).item())
+
+
+@pytest.mark.parametrize("weighting", ["none", "gaussian", "official"])
+def test_a_clean_frame_does_not_count(weighting):
+    spoiled = CLEAN.clone()
+    spoiled[0, :, 0] += 10
+    spoiled[1, :, 1] -= 10
+    value = loss(spoiled, NOISE, CLEAN_FRAME, weighting, 5.0)
+    assert value == loss(CLEAN, NOISE, CLEAN_FRAME, weighting, 5.0)
+    kept = torch.stack([CLEAN[0, :, 1:], CLEAN[1, :, ::2]]), torch.stack([NOISE[0, :, 1:], NOISE[1, :, ::2]])
+    levels = torch.stack([CLEAN_FRAME[0, 1:], CLEAN_FRAME[1, ::2]])
+    assert value == pytest.approx(loss(*kept, levels, weighting, 5.0).item())
 
 
 def test_official_is_nearly_unweighted_for_a_clip_of_21_frames():

@@ -17,6 +17,8 @@ from pusa.training.settings import EXPERTS, Settings, check_same
         ({"batch_size": 0}, "`batch_size` is 0"),
         ({"learning_rate": 0.0}, "`learning_rate` is 0.0; it must be a number above 0"),
         ({"learning_rate": float("nan")}, "`learning_rate` is nan"),
+        ({"p_condition": 0.5, "timesteps": "scalar"}, "`p_condition` is 0.5; it must be 0 unless"),
+        ({"p_condition": 0.5, "sigma_range": "frame"}, "`p_condition` is 0.5; it must be 0 unless"),
         ({"p_async": 1.5}, "`p_async` is 1.5; it must be from 0 to 1"),
         ({"caption_dropout": -0.1}, "`caption_dropout` is -0.1"),
         ({"timesteps": "both"}, "`timesteps` is both; it must be one of vector, scalar"),

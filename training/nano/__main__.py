@@ -1,14 +1,27 @@
-"""The recipe of the embedded model, step by step: `python -m training.nano STEP ...`."""
+"""The recipe of the embedded model, step by step: `python -m training.nano STEP FILES`."""
 
 import sys
 
 from cli.host import pack_module, start_comfyui
 
-STEPS = ("vae", "latents", "base", "lora", "ship")
+STEPS = {
+    "vae": ("VAE",),
+    "latents": ("VAE", "LATENTS"),
+    "base": ("LATENTS", "BASE"),
+    "lora": ("LATENTS", "BASE", "LORA"),
+    "ship": ("VAE", "BASE", "LORA"),
+}
+
+
+def main(step: str = "", *files: str) -> int:
+    """Run one step; the files are .safetensors, and the last of them is the one it writes (`ship` writes assets/nano)."""
+    if len(STEPS.get(step, ())) != len(files) or not files:
+        lines = [f"  python -m training.nano {name} {' '.join(wanted)}" for name, wanted in STEPS.items()]
+        print("\n".join(["Error: give a step and its files:", *lines]), file=sys.stderr)
+        return 1
+    start_comfyui()
+    return pack_module(f"training.nano.{step}").main(list(files))
+
 
 if __name__ == "__main__":
-    step, *arguments = sys.argv[1:] or [""]
-    if step not in STEPS:
-        sys.exit(f"Error: the steps are {', '.join(STEPS)}.")
-    start_comfyui()
-    sys.exit(pack_module(f"training.nano.{step}").main(arguments))
+    sys.exit(main(*sys.argv[1:]))

@@ -18,7 +18,7 @@ from ..encoded import EncodedDataset
 from ..files import write_tensors
 from . import causal, vae, words, world
 
-SCENES = 4000
+SCENES = 8000
 BATCH = 4
 FIRST = 1_000_000  # seed of the first scene; the VAE was trained on others
 
@@ -35,10 +35,12 @@ def encode_scenes(network: torch.nn.Module, seeds: range, split: str = "train") 
     return torch.cat(made)
 
 
-def load_dataset(path: str | Path) -> EncodedDataset:
-    """The file of this step as a data set in memory."""
+def load_dataset(path: str | Path, share: float = 1.0) -> EncodedDataset:
+    """The file of this step, or the first share of its scenes, as a data set in memory."""
     with safe_open(path, "pt") as file:
-        latents, captions = file.get_tensor("latents").float(), json.loads(file.metadata()["captions"])
+        captions = json.loads(file.metadata()["captions"])
+        captions = captions[: round(share * len(captions))]
+        latents = file.get_tensor("latents")[: len(captions)].float()
     told = {caption: number for number, caption in enumerate(sorted(set(captions)))}
     contexts = torch.stack([words.embed(caption) for caption in told])
     return EncodedDataset.from_tensors(latents, contexts, [told[caption] for caption in captions], words.embed(""))

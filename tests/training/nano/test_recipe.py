@@ -1,5 +1,8 @@
 """The steps of the recipe, for a moment each: the error falls, a stopped run goes on to the same bits."""
 
+import subprocess
+import sys
+
 import host_comfyui
 import pytest
 import torch
@@ -14,6 +17,14 @@ from pusa.training.network import load_weights
 from pusa.training.settings import Settings
 
 STEPS = 12
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["lora", "latents.safetensors"], ["vae", "a", "b"]])
+def test_a_step_without_its_files_says_which_it_needs(arguments):
+    command = [sys.executable, "-m", "training.nano", *arguments]
+    answer = subprocess.run(command, cwd=host_comfyui.ROOT, capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert "python -m training.nano lora LATENTS BASE LORA" in answer.stderr and "Traceback" not in answer.stderr
 
 
 @pytest.fixture(scope="module")

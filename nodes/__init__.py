@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..pusa_model.prompts import register_folder
 from .conditions import PusaKeyframes, PusaLatentFrames, PusaVideoFrames
+from .extend import PusaExtendVideo, PusaTransition
 from .loaders import PusaLoraLoader, PusaModelLoader, PusaModelPairLoader
 from .merge import PusaMergeLora
 from .plot import PusaConditionPlot
@@ -18,6 +19,8 @@ NODES: list[type[io.ComfyNode]] = [
     PusaVideoFrames,
     PusaLatentFrames,
     PusaKSampler,
+    PusaExtendVideo,
+    PusaTransition,
     PusaApplyCondition,
     PusaScheduler,
     PusaConditionPlot,

@@ -38,9 +38,14 @@ def warner(cls: type[io.ComfyNode]) -> Callable[[str], None]:
 
     def warn(text: str) -> None:
         logging.warning("%s: %s", cls.define_schema().display_name, text)
-        if cls.hidden and cls.hidden.unique_id:
-            from server import PromptServer
-
-            PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+        say(cls, text)
 
     return warn
+
+
+def say(cls: type[io.ComfyNode], text: str) -> None:
+    """Show a line on the node. Its schema must list `unique_id` as hidden."""
+    if cls.hidden and cls.hidden.unique_id:
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)

@@ -20,6 +20,70 @@ def denoise_input() -> io.Input:
     return io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip=tip)
 
 
+def seed_input(tooltip: str) -> io.Input:
+    return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip)
+
+
+def schedule_inputs() -> list[io.Input]:
+    """Steps, guidance, shift, sampler and scheduler, the same on every node that samples."""
+    return [
+        io.Int.Input("steps", default=10, min=1, max=10000, tooltip=STEPS_TIP),
+        io.Float.Input(
+            "cfg",
+            default=3.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            tooltip="Guidance. About 3 for plain models; exactly 1 with a distillation LoRA.",
+        ),
+        shift_input(),
+        io.Combo.Input(
+            "sampler_name",
+            options=comfy.samplers.SAMPLER_NAMES,
+            default="euler",
+            tooltip="Any ComfyUI sampler. Euler is the official one.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=sampling.SCHEDULERS,
+            default=sampling.FLOW_MATCH,
+            tooltip="flow_match is the official schedule, exact for any number of steps.",
+        ),
+    ]
+
+
+def pair_inputs() -> list[io.Input]:
+    """The low-noise expert of Wan2.2, where the experts change, and its guidance."""
+    return [
+        io.Model.Input(
+            "model_low", optional=True, tooltip="The Wan2.2 low-noise expert with its Pusa LoRA; leave empty for Wan2.1."
+        ),
+        io.Float.Input(
+            "boundary",
+            optional=True,
+            default=0.875,
+            min=0.0,
+            max=1.0,
+            step=0.001,
+            round=0.0001,
+            advanced=True,
+            tooltip="Steps whose noise level lies below this go to model_low. 0.875 for Wan2.2-T2V-A14B.",
+        ),
+        io.Float.Input(
+            "cfg_low",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            advanced=True,
+            tooltip="Guidance of model_low; 0 takes the same as cfg.",
+        ),
+    ]
+
+
 class PusaKSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -37,64 +101,11 @@ class PusaKSampler(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="What the video shows."),
                 io.Conditioning.Input("negative", tooltip="What the video avoids; not used at cfg 1."),
                 io.Latent.Input("latent_image", tooltip="The latent to sample: size and length of the video."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Seed of the noise. The same seed draws the same noise as in KSampler.",
-                ),
-                io.Int.Input("steps", default=10, min=1, max=10000, tooltip=STEPS_TIP),
-                io.Float.Input(
-                    "cfg",
-                    default=3.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="Guidance. About 3 for plain models; exactly 1 with a distillation LoRA.",
-                ),
-                shift_input(),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.SAMPLER_NAMES,
-                    default="euler",
-                    tooltip="Any ComfyUI sampler. Euler is the official one.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=sampling.SCHEDULERS,
-                    default=sampling.FLOW_MATCH,
-                    tooltip="flow_match is the official schedule, exact for any number of steps.",
-                ),
+                seed_input("Seed of the noise. The same seed draws the same noise as in KSampler."),
+                *schedule_inputs(),
                 denoise_input(),
                 condition_input("The condition frames. Without them the node samples text-to-video."),
-                io.Model.Input(
-                    "model_low", optional=True, tooltip="The Wan2.2 low-noise expert with its Pusa LoRA; leave empty for Wan2.1."
-                ),
-                io.Float.Input(
-                    "boundary",
-                    optional=True,
-                    default=0.875,
-                    min=0.0,
-                    max=1.0,
-                    step=0.001,
-                    round=0.0001,
-                    advanced=True,
-                    tooltip="Steps whose noise level lies below this go to model_low. 0.875 for Wan2.2-T2V-A14B.",
-                ),
-                io.Float.Input(
-                    "cfg_low",
-                    optional=True,
-                    default=0.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    advanced=True,
-                    tooltip="Guidance of model_low; 0 takes the same as cfg.",
-                ),
+                *pair_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[io.Latent.Output("latent", tooltip="The sampled video latent; clean condition frames keep their latents.")],

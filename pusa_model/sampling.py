@@ -85,6 +85,7 @@ def sample(
     boundary: float = 0.875,
     cfg_low: float | None = None,
     warn: Callable[[str], None] = logging.warning,
+    progress: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Sample a LATENT with per-frame levels; with ``model_low``, the experts change at the boundary.
 
@@ -97,6 +98,7 @@ def sample(
         boundary: global level in [0, 1]; steps strictly below it go to ``model_low``.
         cfg_low: guidance of ``model_low``; None takes ``cfg``.
         warn: told, in words, what may be meant but is unusual.
+        progress: (steps done before, steps in all) where this run is one of several under one progress bar.
 
     Returns:
         A new LATENT dict.
@@ -123,7 +125,8 @@ def sample(
 
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     switch = expert_switch(sigmas, boundary) if model_low is not None else len(sigmas) - 1
-    callback = latent_preview.prepare_callback(models[0], len(sigmas) - 1)
+    done, total = progress or (0, len(sigmas) - 1)
+    callback = latent_preview.prepare_callback(models[0], total)
     for expert, scale, first, last in zip(models, guidance, (0, switch), (switch, len(sigmas) - 1)):
         if first == last:
             continue
@@ -137,7 +140,7 @@ def sample(
             negative,
             samples,
             noise_mask=latent.get("noise_mask"),
-            callback=_from_step(callback, first, len(sigmas) - 1),
+            callback=_from_step(callback, done + first, total),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=seed,
         )

@@ -5,14 +5,17 @@ Imports torch, never ComfyUI, so every function here can be used and tested alon
 
 from .errors import InputError
 from .flow_match import expert_switch, flow_match_sigmas
+from .frame_rate import Resampling
 from .geometry import check_length, latent_frame, latent_length, pixel_frames, pixel_length
-from .grammar import parse_noise, parse_positions
+from .grammar import fit_noise, parse_noise, parse_positions
 from .levels import frame_levels, level_table, multiplier_vector
 
 __all__ = [
     "InputError",
+    "Resampling",
     "check_length",
     "expert_switch",
+    "fit_noise",
     "flow_match_sigmas",
     "frame_levels",
     "latent_frame",

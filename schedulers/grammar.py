@@ -116,3 +116,18 @@ def parse_noise(text: str, count: int) -> list[float]:
             f"all, exactly {count}, or a ramp such as `0.0..0.5`, which fits any number."
         )
     return values
+
+
+def fit_noise(text: str, count: int) -> list[float]:
+    """Read a `noise` text as a curve over ``count`` condition frames: a list of another length is interpolated.
+
+    Both ends of the curve are reached; a single frame takes the first value. A list of ``count`` values is taken as it is.
+
+    Raises:
+        InputError: a part does not parse, or a value is outside [0, 1].
+    """
+    values, _ = noise_values(text)
+    places = torch.linspace(0, len(values) - 1, count, dtype=torch.float64)
+    lower = places.floor().clamp(max=max(0, len(values) - 2)).long()
+    table = torch.tensor([*values, values[-1]], dtype=torch.float64)
+    return torch.lerp(table[lower], table[lower + 1], places - lower).tolist()

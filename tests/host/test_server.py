@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from cli.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
 
 PUSA_NODES = {
-    "PusaApplyCondition", "PusaConditionPlot", "PusaKSampler", "PusaKeyframes", "PusaLatentFrames", "PusaLoadPrompt",
-    "PusaLoraLoader", "PusaMergeLora", "PusaModelLoader", "PusaModelPairLoader", "PusaSavePrompt",
-    "PusaScheduler", "PusaVideoFrames",
+    "PusaApplyCondition", "PusaConditionPlot", "PusaExtendVideo", "PusaKSampler", "PusaKeyframes", "PusaLatentFrames",
+    "PusaLoadPrompt", "PusaLoraLoader", "PusaMergeLora", "PusaModelLoader", "PusaModelPairLoader", "PusaSavePrompt",
+    "PusaScheduler", "PusaTransition", "PusaVideoFrames",
 }
 
 

@@ -44,6 +44,8 @@ def arguments(folders, wan, vae, positive, negative):
     stored = prompts.save_prompt(positive, "stored", overwrite=False).name
     sampled = {"seed": 1, "steps": 2, "cfg": 3.0, "shift": 5.0, "sampler_name": "euler", "scheduler": "flow_match"}
     common = {"vae": vae, "latent": latent, "noise": "0.2", "fit": encode.FITS[0], "condition": condition}
+    joining = {"model": wan, "vae": vae, "video": pictures, "negative": negative, "overlap": 5, "noise": "0..0.5", "fps": 16.0}
+    joining |= sampled | {"color_match": 0.5, "cross_fade": 2, "frames_in": "disk"}
     images = {"image0": pictures[:1], "image1": pictures[1:2]}
     pair = {f"unet_name_{which}": f"wan_{which}_noise.safetensors" for which in ("high", "low")}
     loras = {f"lora_name_{which}": "lora.safetensors" for which in ("high", "low")}
@@ -78,6 +80,15 @@ def arguments(folders, wan, vae, positive, negative):
             | sampled
             | {"condition": condition, "model_low": tiny.wan_model(tiny.wan_weights(10))},
             {"scheduler": "none"},
+        ),
+        "PusaExtendVideo": (
+            joining | {"positive": {"prompt0": positive, "prompt1": negative}, "hops": 2, "direction": "backwards"}
+            | {"new_frames": 4, "hop_seed": "fixed", "resample": "keep"},
+            {"new_frames": 5},
+        ),
+        "PusaTransition": (
+            joining | {"positive": positive, "new_frames": 3, "video_after": pictures},
+            {"video_after": pictures[:4]},
         ),
         "PusaApplyCondition": (
             {"model": wan, "latent": latent, "condition": condition, "shift": 5.0},

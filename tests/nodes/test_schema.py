@@ -54,6 +54,22 @@ CONTRACT = {
         "boundary: FLOAT? = 0.875, cfg_low: FLOAT? = 0.0",
         "latent: LATENT",
     ),
+    "PusaExtendVideo": (
+        "model: MODEL, vae: VAE, video: VIDEO,IMAGE, positive: COMFY_AUTOGROW_V3, negative: CONDITIONING, overlap: INT = 13, "
+        "new_frames: INT = 68, hops: INT = 1, noise: STRING = 0.0, 0.3, 0.4, 0.5, direction: COMBO = forwards, seed: INT = 0, "
+        "hop_seed: COMBO = increment, steps: INT = 10, cfg: FLOAT = 3.0, shift: FLOAT = 5.0, sampler_name: COMBO = euler, "
+        "scheduler: COMBO = flow_match, color_match: FLOAT = 0.0, cross_fade: INT = 0, fps: FLOAT = 16.0, "
+        "resample: COMBO = keep, frames_in: COMBO = memory, model_low: MODEL?, boundary: FLOAT? = 0.875, cfg_low: FLOAT? = 0.0",
+        "joined: IMAGE, new_frames: IMAGE, overlap: IMAGE, video: VIDEO",
+    ),
+    "PusaTransition": (
+        "model: MODEL, vae: VAE, video: VIDEO,IMAGE, positive: CONDITIONING, negative: CONDITIONING, overlap: INT = 13, "
+        "new_frames: INT = 55, noise: STRING = 0, seed: INT = 0, steps: INT = 10, cfg: FLOAT = 3.0, shift: FLOAT = 5.0, "
+        "sampler_name: COMBO = euler, scheduler: COMBO = flow_match, color_match: FLOAT = 0.0, cross_fade: INT = 0, "
+        "fps: FLOAT = 16.0, frames_in: COMBO = memory, video_after: VIDEO,IMAGE?, model_low: MODEL?, "
+        "boundary: FLOAT? = 0.875, cfg_low: FLOAT? = 0.0",
+        "joined: IMAGE, new_frames: IMAGE, overlap: IMAGE, video: VIDEO",
+    ),
     "PusaApplyCondition": (
         "model: MODEL, latent: LATENT, condition: PUSA_CONDITION, shift: FLOAT = 5.0",
         "model: MODEL, latent: LATENT",
@@ -159,7 +175,9 @@ def test_positions_are_checked_before_the_graph_runs(name, text, answer):
     assert found is True if answer is True else found.startswith(answer)
 
 
-@pytest.mark.parametrize("name", ["PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames"])
+@pytest.mark.parametrize(
+    "name", ["PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames", "PusaExtendVideo", "PusaTransition"]
+)
 @pytest.mark.parametrize(
     "text, answer", [("0.0..0.5", True), (None, True), ("2", "the noise multiplier 2 is outside 0 to 1")]
 )

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from pusa.schedulers import InputError, parse_noise, parse_positions
+from pusa.schedulers import InputError, fit_noise, parse_noise, parse_positions
 from pusa.schedulers.grammar import noise_values, position_terms
 
 spaces = st.sampled_from(["", " ", "  ", "\t", "\n"])
@@ -234,3 +234,23 @@ def test_a_list_of_another_length_is_refused_with_the_number_needed(values, coun
     )
     with pytest.raises(InputError, match=message):
         parse_noise(", ".join(map(repr, values)), count)
+
+
+@pytest.mark.parametrize(
+    "text, count, expected",
+    [
+        ("0.2", 3, [0.2, 0.2, 0.2]),
+        ("0.0, 0.3, 0.4, 0.5", 4, [0.0, 0.3, 0.4, 0.5]),
+        ("0.0, 0.3, 0.4, 0.5", 7, [0.0, 0.15, 0.3, 0.35, 0.4, 0.45, 0.5]),
+        ("0.0, 0.3, 0.4, 0.5", 2, [0.0, 0.5]),
+        ("0.0, 0.3, 0.4, 0.5", 1, [0.0]),
+        ("0.1..0.5", 5, [0.1, 0.2, 0.3, 0.4, 0.5]),
+    ],
+)
+def test_a_list_is_fitted_to_any_number(text, count, expected):
+    assert fit_noise(text, count) == pytest.approx(expected)
+
+
+def test_a_fitted_list_is_checked_too():
+    with pytest.raises(InputError, match="1.5 is outside 0 to 1"):
+        fit_noise("0, 1.5", 3)

@@ -1,0 +1,133 @@
+"""A clip made longer, hop by hop: which frames a window is given, and where its new ones go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..schedulers import InputError, Resampling, check_length
+from .clip import Clip, Edge
+from .color import ColorMap, cross_fade
+from .frames import make_frames
+from .joined import Joined, check_ends
+from .window import WindowSampler
+
+DIRECTIONS = ("forwards", "backwards")
+HOP_SEEDS = ("increment", "fixed")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a clip is extended.
+
+    Attributes:
+        overlap: frames of the clip that a window begins with, 4n + 1.
+        new_frames: frames of the model that a hop adds, a multiple of 4 (with another frame rate: before resampling).
+        hops: windows one after the other, 1 or more.
+        direction: ``forwards`` adds after the clip, ``backwards`` before it.
+        seed, hop_seed: of the noise; hop k, from 0, takes ``seed + k`` (``increment``) or ``seed`` (``fixed``).
+        color_match: share in [0, 1] to which the colours of a window are brought to those of its overlap.
+        cross_fade: last frames of the overlap that fade from the given to the drawn ones, at most ``overlap``. 0 keeps every
+            frame of the clip as it is.
+        resample: see ``Resampling``.
+
+    Raises:
+        InputError: names the input, its value and what is allowed.
+    """
+
+    overlap: int = 13
+    new_frames: int = 68
+    hops: int = 1
+    direction: str = "forwards"
+    seed: int = 0
+    hop_seed: str = "increment"
+    color_match: float = 0.0
+    cross_fade: int = 0
+    resample: str = "keep"
+
+    def __post_init__(self):
+        check_length(self.overlap, "overlap")
+        check_ends(self.overlap, self.cross_fade, self.color_match, least=5 if self.direction == "backwards" else 1)
+        if self.new_frames < 4 or self.new_frames % 4:
+            raise InputError(f"`new_frames` is {self.new_frames}; it must be a multiple of 4, such as 20 or 68.")
+        if self.hops < 1:
+            raise InputError(f"`hops` is {self.hops}; it must be 1 or more.")
+        for name, value, allowed in (("direction", self.direction, DIRECTIONS), ("hop_seed", self.hop_seed, HOP_SEEDS)):
+            if value not in allowed:
+                raise InputError(f"`{name}` is `{value}`; use {' or '.join(allowed)}.")
+        if self.cross_fade and self.resample != "keep":
+            raise InputError("`cross_fade` needs `resample` keep; a frame of one rate cannot fade into one of another.")
+
+
+def extend(
+    clip: Clip,
+    positives: Sequence[list],
+    sampler: WindowSampler,
+    plan: Plan,
+    frames_in: str = "memory",
+    on_hop: Callable[[int], None] = lambda hop: None,
+) -> Joined:
+    """Make a clip longer.
+
+    A hop is given the last ``overlap`` frames, draws a window of ``overlap + new_frames`` and keeps its new frames. One window
+    is held at a time. Backwards is the same with time turned round.
+
+    Args:
+        positives: CONDITIONING of each hop; the last one goes on for the hops that follow.
+        frames_in: ``memory`` or ``disk``, see ``frames.py``.
+        on_hop: told the number of a hop, from 0, when it begins.
+
+    Raises:
+        InputError: a clip that is too short, more prompts than hops, or anything that a window cannot use.
+    """
+    if len(positives) > plan.hops:
+        raise InputError(
+            f"{len(positives)} prompts are connected for {plan.hops} hop{'s' * (plan.hops > 1)}; each hop takes one, and the "
+            "last prompt goes on. Remove some, or raise `hops`."
+        )
+    resampling = Resampling(clip.rate, plan.resample)
+    backwards = plan.direction == "backwards"
+    edge = Edge("start" if backwards else "end", resampling.steps_needed(plan.overlap - 1) + 1)
+    added = resampling.clip_steps(plan.hops * plan.new_frames)
+    with make_frames(frames_in, clip.height, clip.width, **{"before" if backwards else "after": added}) as frames:
+        frames.fill(edge.watch(clip.parts()))
+        context = resampling.to_model(edge.inwards(), plan.overlap).flip(0)  # in the direction of growth, as all that follows
+
+        def put(step: int, some: Tensor) -> None:
+            """Put frames behind so many steps of growth."""
+            if backwards:
+                frames.put(-step - len(some), some.flip(0))
+            else:
+                frames.put(frames.length + step, some)
+
+        for hop in range(plan.hops):
+            on_hop(hop)
+            window = _window(sampler, positives[min(hop, len(positives) - 1)], plan, hop, context, backwards)
+            drawn, new = window[: plan.overlap], window[plan.overlap :]
+            if hop == 0:
+                first_drawn = drawn.flip(0) if backwards else drawn
+            if plan.color_match:
+                colors = ColorMap.between(drawn, context, plan.color_match)
+                drawn, new = colors.apply(drawn), colors.apply(new)
+            done = hop * plan.new_frames
+            if plan.cross_fade:
+                kept = plan.overlap - plan.cross_fade
+                context = torch.cat([context[:kept], cross_fade(context[kept:], drawn[kept:])])
+                put(done - plan.cross_fade, context[kept:])
+            behind = torch.cat([context, new])
+            put(resampling.clip_steps(done), resampling.to_clip(behind[plan.overlap - 1 :], done, done + plan.new_frames))
+            context = behind[-plan.overlap :]
+        whole = frames.tensor()
+    return Joined(whole, whole[:added] if backwards else whole[len(whole) - added :], first_drawn, added if backwards else 0)
+
+
+def _window(sampler: WindowSampler, positive: list, plan: Plan, hop: int, context: Tensor, backwards: bool) -> Tensor:
+    """Frames of a hop in the direction of growth: the overlap as it was drawn, then the new ones."""
+    seed = plan.seed + hop if plan.hop_seed == "increment" else plan.seed
+    length = plan.overlap + plan.new_frames
+    if backwards:
+        return sampler.draw(positive, seed, length, None, context.flip(0), hop).flip(0)
+    return sampler.draw(positive, seed, length, context, None, hop)

@@ -1,0 +1,76 @@
+"""Frames of one rate as frames of another: which times they have, and what is between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+MODEL_RATE = Fraction(16)  # frames per second that Wan was trained at
+METHODS = ("keep", "nearest", "blend")
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How the frames of a clip stand to those of the model, counted in steps from the frame where both meet (step 0).
+
+    Attributes:
+        rate: frames per second of the clip, above 0.
+        method: ``keep`` takes a frame of the clip for a frame of the model, whatever the rate; ``nearest`` takes the frame
+            that is nearest in time; ``blend`` mixes the two frames around a time in proportion.
+
+    Raises:
+        InputError: an unknown method, or a rate that is not above 0.
+    """
+
+    rate: Fraction
+    method: str = "keep"
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise InputError(f"`resample` is `{self.method}`; use {', '.join(METHODS)}.")
+        if self.rate <= 0:
+            raise InputError(f"the frame rate is {float(self.rate):g}; it must be above 0.")
+
+    @property
+    def ratio(self) -> Fraction:
+        """Steps of the clip in one step of the model: 3/2 for a clip of 24 frames per second."""
+        return Fraction(1) if self.method == "keep" else self.rate / MODEL_RATE
+
+    def clip_steps(self, model_steps: int) -> int:
+        """Steps of the clip that lie within the first ``model_steps`` steps of the model."""
+        return int(model_steps * self.ratio)
+
+    def steps_needed(self, model_steps: int) -> int:
+        """Steps of the clip that are needed to know its frame at ``model_steps`` steps of the model."""
+        exact = model_steps * self.ratio
+        return round(exact) if self.method == "nearest" else -int(-exact // 1)
+
+    def to_model(self, frames: Tensor, count: int) -> Tensor:
+        """Frames of the model at its steps 0 to ``count - 1``, from frames of the clip [N, H, W, C] from step 0 on."""
+        return self._at(frames, [step * self.ratio for step in range(count)])
+
+    def to_clip(self, frames: Tensor, first: int, last: int) -> Tensor:
+        """Frames of the clip in the steps (``first``, ``last``] of the model, from frames of the model.
+
+        Args:
+            frames: the model's frames at its steps ``first`` to ``last``, both included.
+
+        Returns:
+            ``clip_steps(last) - clip_steps(first)`` frames.
+        """
+        steps = range(self.clip_steps(first) + 1, self.clip_steps(last) + 1)
+        return self._at(frames, [step / self.ratio - first for step in steps])
+
+    def _at(self, frames: Tensor, places: list[Fraction]) -> Tensor:
+        """Frames at places between 0 and ``len(frames) - 1``."""
+        if self.method != "blend":
+            return frames[[round(place) for place in places]]
+        lower = [int(place) for place in places]
+        upper = [min(place + 1, len(frames) - 1) for place in lower]
+        weights = torch.tensor([float(place - low) for place, low in zip(places, lower)], dtype=frames.dtype)
+        return torch.lerp(frames[lower], frames[upper], weights[:, None, None, None])

@@ -1,0 +1,99 @@
+"""Transitions and loops: both ends stay, what is between comes from one window, and neither end leaks into the other."""
+
+import folder_paths
+import pytest
+import torch
+from pusa.pusa_model.clip import image_clip
+from pusa.pusa_model.encode import encode_clip, encode_tail
+from pusa.pusa_model.transition import transition
+from pusa.pusa_model.window import WindowSampler
+from pusa.pusa_model.window_store import load_window, window_key
+from pusa.schedulers import InputError
+
+OVERLAP, NEW = 5, 7
+SETTINGS = {"overlap": OVERLAP, "new_frames": NEW, "seed": 3}
+
+
+@pytest.fixture(autouse=True)
+def temp(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def sampler(wan, vae, negative):
+    return WindowSampler(wan, vae, negative, "0", 2, 1.0, 5.0, "euler", "flow_match", warn=lambda text: None)
+
+
+def frames(length, seed, height=32, width=48):
+    return torch.rand(length, height, width, 3, generator=torch.Generator().manual_seed(seed))
+
+
+FIRST, SECOND = frames(9, 0), frames(6, 1)
+
+
+@pytest.mark.parametrize("frames_in", ["memory", "disk"])
+def test_both_clips_stay_bit_for_bit(sampler, positive, frames_in):
+    joined = transition(image_clip(FIRST, 16), image_clip(SECOND, 16), positive, sampler, frames_in=frames_in, **SETTINGS)
+    assert len(joined.frames) == 9 + NEW + 6
+    assert torch.equal(joined.frames[:9], FIRST) and torch.equal(joined.frames[-6:], SECOND)
+    window = sampler.draw(positive, 3, 2 * OVERLAP + NEW, FIRST[-OVERLAP:], SECOND[:OVERLAP])
+    assert torch.equal(joined.new_frames, window[OVERLAP : OVERLAP + NEW])
+    assert torch.equal(joined.frames[9 : 9 + NEW], joined.new_frames)
+    assert torch.equal(joined.overlap, window[:OVERLAP])
+
+
+@pytest.mark.parametrize("frames_in", ["memory", "disk"])
+def test_a_loop_leads_back_to_its_first_frame_and_does_not_repeat_it(sampler, positive, frames_in):
+    joined = transition(image_clip(FIRST, 16), None, positive, sampler, frames_in=frames_in, **SETTINGS)
+    assert len(joined.frames) == 9 + NEW and torch.equal(joined.frames[:9], FIRST)
+    window = sampler.draw(positive, 3, 2 * OVERLAP + NEW, FIRST[-OVERLAP:], FIRST[:OVERLAP])
+    assert torch.equal(joined.frames[9:], window[OVERLAP : OVERLAP + NEW])
+
+
+def test_neither_end_leaks_into_the_other(sampler, positive):
+    """The latents at the ends are those of the ends alone, bit for bit."""
+    transition(image_clip(FIRST, 16), image_clip(SECOND, 16), positive, sampler, **SETTINGS)
+    given = {"before": FIRST[-OVERLAP:], "after": SECOND[:OVERLAP]}
+    latent = load_window(window_key(positive=positive, seed=3, length=17, **given, **sampler._inputs()))
+    assert torch.equal(latent[:, :, :2], encode_clip(sampler.vae, given["before"]))
+    assert torch.equal(latent[:, :, 4:], encode_tail(sampler.vae, given["after"]))
+
+
+def test_colours_go_from_one_end_to_the_other(sampler, positive):
+    dark, bright = image_clip(0.3 * FIRST, 16), image_clip(0.5 + 0.5 * SECOND, 16)
+    joined = [transition(dark, bright, positive, sampler, color_match=share, **SETTINGS) for share in (0.0, 1.0)]
+    plain, matched = (each.new_frames.mean((1, 2, 3)) for each in joined)
+    assert (matched - plain)[0] != (matched - plain)[-1]
+    assert matched[0] < matched[-1]
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_cross_fade_touches_its_frames_only(sampler, positive, loop):
+    second = None if loop else image_clip(SECOND, 16)
+    plain, faded = (
+        transition(image_clip(FIRST, 16), second, positive, sampler, fade=count, **SETTINGS).frames for count in (0, 2)
+    )
+    touched = {index for index, same in enumerate((plain == faded).flatten(1).all(1)) if not same}
+    assert touched == {7, 8} | ({0, 1} if loop else {9 + NEW, 10 + NEW})
+
+
+@pytest.mark.parametrize(
+    "second, changes, words",
+    [
+        (frames(6, 1, width=32), {}, "the first clip has 48 x 32 pixels at 16 frames per second, the second 32 x 32 pixels"),
+        (SECOND, {"new_frames": 8}, "`new_frames` is 8; between two clips there are 4n - 1"),
+        (SECOND, {"overlap": 1}, "`overlap` is 1; before a clip 5 or more"),
+        (SECOND, {"overlap": 9}, "the clip has 6 frames, but 9 are needed"),
+        (SECOND, {"fade": 6}, "`cross_fade` is 6; it takes 0 to `overlap`"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(sampler, positive, second, changes, words):
+    with pytest.raises(InputError, match=words):
+        transition(image_clip(FIRST, 16), image_clip(second, 16), positive, sampler, **(SETTINGS | changes))
+
+
+def test_another_rate_is_refused(sampler, positive):
+    with pytest.raises(InputError, match="the second 48 x 32 pixels at 24 frames per second"):
+        transition(image_clip(FIRST, 16), image_clip(SECOND, 24), positive, sampler, **SETTINGS)

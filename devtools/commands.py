@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
 
-    usage = "demo [--task t2v|i2v|start-end|keyframes|extend|transition|all] [--seed N]"
+    usage = f"demo [--task {'|'.join(TASKS)}|all] [--seed N]"
     demo = add("demo", usage, "make a short video with the embedded model, headless, and say where it is")
     demo.add_argument("--task", choices=[*TASKS, "all"], default="i2v", help="what to make (default i2v: a picture comes alive)")
     demo.add_argument("--seed", type=int, default=0, help="another seed is another video (default 0)")

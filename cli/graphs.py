@@ -6,13 +6,16 @@ MODELS = {
     "vae_name": "pusa_nano_vae.safetensors",
 }
 SIDE, LENGTH, ENLARGE = 64, 33, 4
+STRENGTH = 1.4  # of the LoRA
 TASKS = {
     "t2v": "a video from words alone",
     "i2v": "a picture comes alive",
     "start-end": "from a first picture to a last one",
     "keyframes": "through three pictures",
     "extend": "13 frames of a clip go on",
+    "prepend": "what came before 9 frames of a clip",
     "transition": "from the end of one clip to the start of another",
+    "loop": "from the end of a clip back to its start",
 }
 
 
@@ -31,35 +34,31 @@ def task_graph(task: str, seed: int = 0, steps: int = 10) -> dict:
     """
     graph = {
         "unet": node("UNETLoader", unet_name=MODELS["unet_name"], weight_dtype="default"),
-        "model": node("PusaLoraLoader", model=["unet", 0], lora_name=MODELS["lora_name"], strength=1.4),
+        "model": node("PusaLoraLoader", model=["unet", 0], lora_name=MODELS["lora_name"], strength=STRENGTH),
         "vae": node("VAELoader", vae_name=MODELS["vae_name"]),
         "positive": node("PusaLoadPrompt", prompt_name="nano_positive.safetensors"),
         "negative": node("PusaLoadPrompt", prompt_name="nano_negative.safetensors"),
-        "empty": node("EmptyHunyuanLatentVideo", width=SIDE, height=SIDE, length=LENGTH, batch_size=1),
-        "sampler": node(
-            "PusaKSampler",
-            model=["model", 0],
-            positive=["positive", 0],
-            negative=["negative", 0],
-            latent_image=["empty", 0],
-            seed=seed,
-            steps=steps,
-            cfg=3.0,
-            shift=5.0,
-            sampler_name="euler",
-            scheduler="flow_match",
-            denoise=1.0,
-        ),
-        "frames": node("VAEDecode", samples=["sampler", 0], vae=["vae", 0]),
         "larger": node("ImageScaleBy", image=["frames", 0], upscale_method="bicubic", scale_by=float(ENLARGE)),
         "video": node("CreateVideo", images=["larger", 0], fps=16.0),
         "save": node("SaveVideo", video=["video", 0], filename_prefix=f"video/pusa_{task}", format="mp4", codec="h264"),
     }
-    conditions = CONDITIONS[task]()
-    if conditions:
-        graph |= conditions
-        graph["sampler"]["inputs"]["condition"] = ["condition", 0]
-    return graph
+    settings = dict(
+        model=["model", 0], negative=["negative", 0], seed=seed, steps=steps, cfg=3.0, shift=5.0, sampler_name="euler",
+        scheduler="flow_match",
+    )  # fmt: skip
+    return graph | (JOINED[task](settings) if task in JOINED else sampled(CONDITIONS[task](), settings))
+
+
+def sampled(condition: dict, settings: dict) -> dict:
+    """Sampling of one clip, with nodes that make a condition or without."""
+    settings = settings | {"positive": ["positive", 0], "latent_image": ["empty", 0], "denoise": 1.0}
+    if condition:
+        settings["condition"] = ["condition", 0]
+    return condition | {
+        "empty": node("EmptyHunyuanLatentVideo", width=SIDE, height=SIDE, length=LENGTH, batch_size=1),
+        "sampler": node("PusaKSampler", **settings),
+        "frames": node("VAEDecode", samples=["sampler", 0], vae=["vae", 0]),
+    }
 
 
 def pictures(*frames: int, noise: str = "0") -> dict:
@@ -80,29 +79,42 @@ def pictures(*frames: int, noise: str = "0") -> dict:
     return loaded | {"condition": keyframes}
 
 
-def clip(name: str, take: str, frames: int, place: str, noise: str, onto: list | None = None) -> dict:
-    """Frames of a clip at one end of the target, behind the condition `onto`."""
-    loaded, parts = f"{name} file", f"{name} frames"
-    inputs = dict(vae=["vae", 0], latent=["empty", 0], video=[parts, 0], take=take, frames=frames, place=place, noise=noise)
+def clip(name: str) -> dict:
+    """The frames of a clip at the size of the model, as the node of its name."""
     return {
-        loaded: node("LoadVideo", file=f"nano_{name}.mp4"),
-        parts: node("GetVideoComponents", video=[loaded, 0]),
-        f"{name} condition" if onto is None else "condition": node(
-            "PusaVideoFrames", fit="crop", **inputs, **({} if onto is None else {"condition": onto})
-        ),
+        f"{name} file": node("LoadVideo", file=f"nano_{name}.mp4"),
+        f"{name} parts": node("GetVideoComponents", video=[f"{name} file", 0]),
+        name: node("ImageScale", image=[f"{name} parts", 0], upscale_method="area", width=SIDE, height=SIDE, crop="disabled"),
     }
 
 
-def extend() -> dict:
-    """The clip that begins goes on."""
-    graph = clip("begins", "end", 13, "start", "0.0, 0.3, 0.4, 0.5")
-    return {("condition" if name == "begins condition" else name): made for name, made in graph.items()}
+def join(class_type: str, name: str, settings: dict, **inputs) -> dict:
+    """A clip, and the node that makes it longer; its output 0 is all frames."""
+    settings = settings | dict(vae=["vae", 0], video=[name, 0], color_match=0.0, cross_fade=0, fps=16.0, frames_in="memory")
+    return clip(name) | {"frames": node(class_type, **settings, **inputs)}
 
 
-def transition() -> dict:
-    """What lies between two clips."""
-    first = clip("begins", "end", 9, "start", "0")
-    return first | clip("ends", "start", 9, "end", "0", onto=["begins condition", 0])
+def extend(settings: dict, name: str, direction: str, overlap: int) -> dict:
+    """A clip that goes on, or what came before it, in one window."""
+    return join(
+        "PusaExtendVideo",
+        name,
+        settings,
+        **{"positive.prompt0": ["positive", 0]},
+        overlap=overlap,
+        new_frames=LENGTH - overlap,
+        hops=1,
+        noise="0.0, 0.3, 0.4, 0.5",
+        direction=direction,
+        hop_seed="increment",
+        resample="keep",
+    )
+
+
+def transition(settings: dict, new_frames: int, **inputs) -> dict:
+    """What leads from the end of a clip to the start of another, or to its own."""
+    inputs = inputs | {"positive": ["positive", 0], "overlap": 9, "noise": "0"}
+    return join("PusaTransition", "begins", settings, new_frames=new_frames, **inputs)
 
 
 CONDITIONS = {
@@ -110,6 +122,10 @@ CONDITIONS = {
     "i2v": lambda: pictures(0),
     "start-end": lambda: pictures(0, 32),
     "keyframes": lambda: pictures(0, 16, 32),
-    "extend": extend,
-    "transition": transition,
+}
+JOINED = {
+    "extend": lambda settings: extend(settings, "begins", "forwards", 13),
+    "prepend": lambda settings: extend(settings, "ends", "backwards", 9),
+    "transition": lambda settings: clip("ends") | transition(settings, 11, video_after=["ends", 0]),
+    "loop": lambda settings: transition(settings, 15),
 }

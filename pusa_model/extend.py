@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
 from torch import Tensor
 
 from ..schedulers import InputError, Resampling, check_length
@@ -105,6 +106,7 @@ def extend(
 
         for hop in range(plan.hops):
             on_hop(hop)
+            throw_exception_if_processing_interrupted()
             window = _window(sampler, positives[min(hop, len(positives) - 1)], plan, hop, context, backwards)
             drawn, new = window[: plan.overlap], window[plan.overlap :]
             if hop == 0:
@@ -126,7 +128,7 @@ def extend(
 
 def _window(sampler: WindowSampler, positive: list, plan: Plan, hop: int, context: Tensor, backwards: bool) -> Tensor:
     """Frames of a hop in the direction of growth: the overlap as it was drawn, then the new ones."""
-    seed = plan.seed + hop if plan.hop_seed == "increment" else plan.seed
+    seed = (plan.seed + hop) % 2**64 if plan.hop_seed == "increment" else plan.seed
     length = plan.overlap + plan.new_frames
     if backwards:
         return sampler.draw(positive, seed, length, None, context.flip(0), hop).flip(0)

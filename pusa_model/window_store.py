@@ -23,6 +23,7 @@ from torch import Tensor
 from .tensor_hash import tensor_hash
 
 FOLDER = "pusa_windows"
+LIMIT = 2**31  # bytes of latents kept: 250 windows of 81 frames at 832 x 480
 _numbers = itertools.count()
 _known: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
@@ -48,6 +49,7 @@ def load_window(key: str | None) -> Tensor | None:
     if key is None or not _path(key).is_file():
         return None
     try:
+        os.utime(_path(key))
         return safetensors.torch.load_file(_path(key))["latent"]
     except (OSError, safetensors.SafetensorError, KeyError) as error:
         logging.warning("Pusa: a stored window cannot be read and is sampled again (%s).", error)
@@ -64,9 +66,20 @@ def store_window(key: str | None, latent: Tensor) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_bytes(safetensors.torch.save({"latent": latent.contiguous()}))
         os.replace(unfinished, path)
+        _forget(path.parent)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         logging.warning("Pusa: this window is not kept for another run (%s).", error.strerror)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what was not asked for longest, down to the limit."""
+    known = sorted(((path.stat(), path) for path in folder.glob("*.safetensors")), key=lambda each: -each[0].st_mtime_ns)
+    total = 0
+    for about, path in known:
+        total += about.st_size
+        if total > LIMIT:
+            path.unlink(missing_ok=True)
 
 
 def _path(key: str) -> Path:

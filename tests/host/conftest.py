@@ -4,36 +4,18 @@ import asyncio
 import compileall
 import os
 import sys
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import host_comfyui
-import numpy as np
 import pytest
 import tiny
+from films import gradient, write_film
 from PIL import Image
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
 from cli.client import ComfyClient  # noqa: E402
 from cli.server import ComfyServer, cpu_arguments  # noqa: E402
-
-
-def gradient(shift: int, width: int = 64, height: int = 64) -> np.ndarray:
-    """A picture [H, W, 3] whose gradient moves with ``shift``."""
-    y, x = np.mgrid[0:height, 0:width]
-    return np.stack([(x * 3 + shift * 8) % 256, (y * 3) % 256, np.full_like(x, 128)], axis=-1).astype(np.uint8)
-
-
-def write_clip(path: Path, frames: int) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(16))
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for index in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(gradient(index), format="rgb24")))
-        container.mux(stream.encode())
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +34,8 @@ def base(tmp_path_factory) -> Path:
     for index, name in enumerate(("start", "middle", "end")):
         Image.fromarray(gradient(10 * index, 96, 80)).save(base / "input" / f"{name}.png")
     Image.fromarray(gradient(0)).convert("RGBA").save(base / "input" / "alpha.png")
-    write_clip(base / "input" / "clip.mp4", 40)
-    write_clip(base / "input" / "short.mp4", 5)
+    write_film(base / "input" / "clip.mp4", 40)
+    write_film(base / "input" / "short.mp4", 5)
     return base
 
 

@@ -18,17 +18,19 @@ from ..settings import Settings
 from .latents import load_dataset
 from .ship import PLACES
 
-RANK = 16
+RANK = 32
 SETTINGS = Settings(
-    steps=1500,
+    steps=3000,
     batch_size=16,
-    learning_rate=1.5e-3,
+    learning_rate=2e-3,
     lr_schedule="cosine",
     warmup=100,
     grad_clip=1.0,
     caption_dropout=0.1,
     timesteps="vector",
-    shift=3.0,
+    p_condition=0.7,
+    p_async=0.7,
+    shift=5.0,
     save_every=500,
     seed=0,
 )

@@ -1,17 +1,21 @@
 """The steps of the recipe, for a moment each: the error falls, a stopped run goes on to the same bits."""
 
+import json
 import subprocess
 import sys
 
 import host_comfyui
 import pytest
 import torch
+from safetensors import safe_open
 
 host_comfyui.load_pack()
 
 from pusa.training.encoded import EncodedDataset
+from pusa.training.files import write_tensors
 from pusa.training.loop import train
 from pusa.training.nano import base, words, world
+from pusa.training.nano.latents import load_dataset
 from pusa.training.nano.optimizer import MuonAdamW
 from pusa.training.network import load_weights
 from pusa.training.settings import Settings
@@ -85,3 +89,20 @@ def test_kernels_and_matrices_take_muon_and_everything_else_adamw():
     assert "patch_embedding.weight" in names and "blocks.0.ffn.0.weight" in names
     assert not any(name.endswith(("bias", "modulation", "norm_q.weight")) for name in names)
     assert len(optimizer.parts[1].param_groups[0]["params"]) + len(names) == len(list(network.parameters()))
+
+
+def test_the_base_goes_through_its_cycles(tmp_path, monkeypatch):
+    """First on half of the scenes, then on all; what is done already is not done again."""
+    captions = [world.scene(seed).caption for seed in range(8)]
+    latents = torch.randn(8, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0)).half()
+    write_tensors(tmp_path / "latents.safetensors", {"latents": latents}, {"captions": json.dumps(captions)})
+    assert len(load_dataset(tmp_path / "latents.safetensors", 0.5)) == 4
+    monkeypatch.setattr(base, "CYCLES", ((0.5, settings(steps=2)), (1.0, settings(steps=3, seed=1))))
+    arguments = [str(tmp_path / "latents.safetensors"), str(tmp_path / "base.safetensors")]
+    assert base.main(arguments) == 0
+    with safe_open(arguments[1], "pt") as file:
+        assert file.metadata()["steps"] == "5"
+        first = {name: file.get_tensor(name) for name in file.keys()}
+    assert base.main(arguments) == 0
+    with safe_open(arguments[1], "pt") as file:
+        assert all(torch.equal(file.get_tensor(name), value) for name, value in first.items())

@@ -73,8 +73,9 @@ def parser() -> argparse.ArgumentParser:
     names = "|".join(weights.MODELS)
     usage = f"download {names} [--comfyui-models DIR] [--dry-run] [--yes]"
     weights.add_arguments(add("download", usage, "fetch the official model files into a ComfyUI's folders"))
-    bench = add("bench", "bench NAME [-- ARGUMENTS ...]", "run a measurement of benchmarks/, for example merge")
-    bench.add_argument("name", help="file in benchmarks/, without suffix")
+    usage, names = "bench [NAME] [-- ARGUMENTS ...]", ", ".join(measurements())
+    bench = add("bench", usage, "measure what a vector of timesteps costs into benchmarks/RESULTS.md, or run one measurement")
+    bench.add_argument("name", nargs="?", help=f"one of {names}; without it, all that go into RESULTS.md")
     add("setup", "setup", "only make everything ready")
     return top
 
@@ -162,10 +163,18 @@ def download(host: Host, arguments, behind) -> int:
 
 
 def bench(host: Host, arguments, behind) -> int:
-    """One measurement."""
-    if not (REPOSITORY / "benchmarks" / f"{arguments.name}.py").is_file():
-        raise SetupError(f"There is no benchmarks/{arguments.name}.py.")
+    """One measurement, or all that make up benchmarks/RESULTS.md."""
+    if arguments.name is None:
+        return hand_over([host.python, "-m", "benchmarks", *behind], host)
+    if arguments.name not in measurements():
+        raise SetupError(f"There is no measurement {arguments.name}; there are {', '.join(measurements())}.")
     return hand_over([host.python, "-m", f"benchmarks.{arguments.name}", *behind], host)
+
+
+def measurements() -> list:
+    """Files in benchmarks/ that are a command of their own, without suffix."""
+    files = (REPOSITORY / "benchmarks").glob("[!_]*.py")
+    return sorted(file.stem for file in files if 'if __name__ == "__main__"' in file.read_text(encoding="utf-8"))
 
 
 COMMANDS = {"setup": setup, "demo": demo, "test": test, "serve": serve, "run": run, "download": download, "bench": bench}

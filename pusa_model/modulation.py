@@ -22,7 +22,7 @@ Replacement = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 def frame_blocks(network: torch.nn.Module) -> dict[tuple[str, int], Replacement]:
     """Replacements for the blocks of a Wan network that are exactly ComfyUI's own, by their key in ``patches_replace["dit"]``.
 
-    A block of another class (compiled, quantised by another pack, VACE) or with a ``forward`` of its own is left alone.
+    A block of another class (compiled, quantised by another pack, VACE), with a ``forward`` of its own or with hooks is left alone.
     """
     return {("double_block", index): partial(frame_block, block) for index, block in enumerate(network.blocks) if is_stock(block)}
 
@@ -30,7 +30,8 @@ def frame_blocks(network: torch.nn.Module) -> dict[tuple[str, int], Replacement]
 def is_stock(block: torch.nn.Module) -> bool:
     """Whether a block computes what ``frame_block`` does."""
     classes = type(block), type(getattr(block, "cross_attn", None))
-    return classes == (WanAttentionBlock, WanT2VCrossAttention) and "forward" not in vars(block)
+    hooked = "forward" in vars(block) or block._forward_hooks or block._forward_pre_hooks
+    return classes == (WanAttentionBlock, WanT2VCrossAttention) and not hooked
 
 
 def add_replacements(transformer_options: dict[str, Any], blocks: dict[tuple[str, int], Replacement]) -> None:
@@ -63,6 +64,7 @@ def frame_block(block: WanAttentionBlock, args: dict[str, Any], extra: dict[str,
     y = torch.addcmul(shift, framed(block.norm1(x)), 1 + scale).flatten(1, 2)
     y = block.self_attn(y, args["pe"], transformer_options=options)
     x = torch.addcmul(framed(x), framed(y), gate).flatten(1, 2)
+    del y  # or it would lie beside the feed-forward, where a block takes the most memory
     x = x + block.cross_attn(block.norm3(x), args["txt"], transformer_options=options)
     for patch in options.get("patches", {}).get("attn2_patch", ()):
         x = patch({"x": x, "transformer_options": options})

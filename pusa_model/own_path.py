@@ -60,8 +60,8 @@ class OwnPath:
     """
 
     def __init__(self, multipliers: Tensor, positions: list[int], mask_at: Callable[[Tensor], Tensor] | None) -> None:
-        self.multipliers = multipliers[positions][None, None, :, None, None]
-        self.positions = positions
+        self.positions = torch.tensor(positions, device=multipliers.device)  # a list would be sent there at every step
+        self.multipliers = multipliers[self.positions][None, None, :, None, None]
         self.mask_at = mask_at
         self.mask: Tensor | None = None
         self.state: Tensor | None = None

@@ -26,7 +26,7 @@ from torch import Tensor
 from ..schedulers import InputError, frame_levels
 from .condition import Condition
 from .guards import check_model
-from .modulation import Replacement, add_replacements, frame_blocks
+from .modulation import add_replacements, frame_blocks
 from .own_path import OwnPath, needs_own_path
 
 KEY = "pusa"
@@ -85,7 +85,6 @@ class Run:
     multipliers: Tensor
     own_path: OwnPath | None
     retained: list[int]
-    blocks: dict[tuple[str, int], Replacement]
 
     def window(self, transformer_options: dict[str, Any]) -> Tensor:
         """Multipliers of the frames that the model sees in this call, with a context window's anchor and retained frames."""
@@ -131,8 +130,7 @@ class FramePatch:
             mask_at = None if denoise_mask is None else mask_schedule(denoise_mask, options, guider, sigmas)
             own_path = OwnPath(multipliers, self.conditioned, mask_at)
         retained = getattr(options.get("context_handler"), "latent_retain_index_list", [])
-        blocks = frame_blocks(guider.inner_model.diffusion_model)
-        options["transformer_options"][KEY] = Run(multipliers, own_path, retained, blocks)
+        options["transformer_options"][KEY] = Run(multipliers, own_path, retained)
         with per_frame_noising(guider, multipliers, own_path):
             samples = executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args, **kwargs)
         return samples if own_path is None else own_path.finish(samples, sigmas[-1])
@@ -159,7 +157,8 @@ class FramePatch:
             raise InputError(f"the model was given {x.shape[2]} latent frames, the Pusa condition has {len(multipliers)}.")
         if time_dim_concat is not None:
             multipliers = torch.cat([multipliers, multipliers.new_ones(time_dim_concat.shape[2])])
-        add_replacements(transformer_options, transformer_options[KEY].blocks)
+        # Asked anew at every call, because blocks that are compiled one by one are in the network only while it is called.
+        add_replacements(transformer_options, frame_blocks(executor.class_obj))
         timesteps = timestep.reshape(timestep.shape[0], -1) * multipliers.to(timestep.dtype)
         return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Parity with the official system, task by task, through every route that a graph can take."""
+"""Parity with the official system, task by task, through every route that a graph can take and both kinds of block."""
 
 import golden
 import nodes as core_nodes
@@ -7,6 +7,7 @@ import torch
 from comfy_extras import nodes_custom_sampler as custom
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from pusa.nodes import PusaApplyCondition, PusaKSampler, PusaLatentFrames, PusaScheduler
+from pusa.pusa_model import modulation
 from pusa.schedulers import expert_switch, flow_match_sigmas
 from sampled import watch_network
 
@@ -14,6 +15,35 @@ TOLERANCE = 1e-4
 EXACT = golden.variants(truncated=False)
 SINGLE = [pair for pair in EXACT if not golden.INDEX["tasks"][pair[0]]["dual"]]
 DUAL = [pair for pair in EXACT if golden.INDEX["tasks"][pair[0]]["dual"]]
+
+
+class Blocks:
+    """The kind of block that a model runs through: this pack's, or ComfyUI's own, before which another pack has put its patches."""
+
+    def __init__(self, stock: bool):
+        self.stock, self.seen = stock, set()
+
+    def __call__(self, model):
+        if self.stock:
+            for index in range(len(model.model.diffusion_model.blocks)):
+                model.set_model_patch_replace(lambda args, extra: extra["original_block"](args), "dit", "double_block", index)
+        model.set_model_attn2_patch(self.note)
+        return model
+
+    def note(self, args):
+        options = args["transformer_options"]
+        replacement = options.get("patches_replace", {}).get("dit", {}).get(("double_block", options["block_index"]))
+        self.seen.add(getattr(replacement, "func", None) is modulation.frame_block)
+        return args["x"]
+
+    def as_expected(self, reference) -> bool:
+        """Whether every block was of the kind that was asked for; without a condition there is none of this pack's."""
+        return self.seen == {bool(reference.positions) and not self.stock}
+
+
+@pytest.fixture(params=[False, True], ids=["our blocks", "stock blocks"])
+def blocks(request):
+    return Blocks(request.param)
 
 
 def condition_of(reference):
@@ -52,10 +82,11 @@ def applied(reference, model, condition):
 
 
 @pytest.mark.parametrize("task, variant", EXACT)
-def test_ksampler(task, variant):
+def test_ksampler(task, variant, blocks):
     reference = golden.reference(task, variant)
-    result = ksampler(reference, *models_of(reference), condition_of(reference))
-    assert reference.error(result) <= TOLERANCE
+    models = [model and blocks(model) for model in models_of(reference)]
+    result = ksampler(reference, *models, condition_of(reference))
+    assert reference.error(result) <= TOLERANCE and blocks.as_expected(reference)
 
 
 @pytest.mark.parametrize("task, variant", EXACT)
@@ -75,9 +106,9 @@ def guider(model, reference):
 
 
 @pytest.mark.parametrize("task, variant", SINGLE)
-def test_sampler_custom_advanced(task, variant):
+def test_sampler_custom_advanced(task, variant, blocks):
     reference = golden.reference(task, variant)
-    model, latent = golden.model(), reference.latent
+    model, latent = blocks(golden.model()), reference.latent
     condition = condition_of(reference)
     if condition is not None:
         model, latent = applied(reference, model, condition)
@@ -85,15 +116,15 @@ def test_sampler_custom_advanced(task, variant):
     noise = custom.Noise_RandomNoise(reference.seed)
     sampler = custom.KSamplerSelect.execute("euler")[0]
     result = custom.SamplerCustomAdvanced.execute(noise, guider(model, reference), sampler, sigmas, latent)[0]
-    assert reference.error(result["samples"]) <= TOLERANCE
+    assert reference.error(result["samples"]) <= TOLERANCE and blocks.as_expected(reference)
 
 
 @pytest.mark.parametrize("task, variant", DUAL)
-def test_two_ksamplers_advanced(task, variant):
+def test_two_ksamplers_advanced(task, variant, blocks):
     """The pair by hand: two KSampler (Advanced) with leftover noise between them; `simple` is the official grid at 10 steps."""
     reference = golden.reference(task, variant)
     assert 1000 % reference.steps == 0, "ComfyUI's simple scheduler is the official grid only where steps divide 1000"
-    high, low = models_of(reference)
+    high, low = map(blocks, models_of(reference))
     latent, condition = reference.latent, condition_of(reference)
     if condition is None:
         high, low = (ModelSamplingSD3().patch(each, reference.shift)[0] for each in (high, low))
@@ -105,7 +136,7 @@ def test_two_ksamplers_advanced(task, variant):
     common = (reference.seed, reference.steps, reference.cfg, "euler", "simple", reference.positive, reference.negative)
     (half,) = sample(high, "enable", *common, latent, 0, switch, "enable")
     (result,) = sample(low, "disable", *common, half, switch, 10000, "disable")
-    assert reference.error(result["samples"]) <= TOLERANCE
+    assert reference.error(result["samples"]) <= TOLERANCE and blocks.as_expected(reference)
 
 
 @pytest.mark.parametrize("task, variant", DUAL)

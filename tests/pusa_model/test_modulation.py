@@ -87,6 +87,14 @@ def test_blocks_with_a_forward_of_their_own_are_left_alone(network):
         del block.forward
 
 
+@pytest.mark.parametrize("kind", ["register_forward_hook", "register_forward_pre_hook"])
+def test_blocks_with_hooks_are_left_alone(network, kind):
+    handle = getattr(network.blocks[1], kind)(lambda *args: None)
+    assert list(modulation.frame_blocks(network)) == [("double_block", 0)]
+    handle.remove()
+    assert len(modulation.frame_blocks(network)) == len(network.blocks)
+
+
 def kept(network, call, options) -> int:
     """Numbers in all tensors that a pass would keep for its way back."""
     sizes = []

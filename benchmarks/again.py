@@ -1,0 +1,69 @@
+"""What a ComfyUI server does again when a graph is queued with one thing changed: calls of its own functions, counted.
+
+The graph is image-to-video on the embedded model. The numbers come from inside the server (`benchmarks/counting.py`).
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from cli.client import ComfyClient
+from cli.graphs import task_graph
+from cli.host import ROOT
+from cli.server import ComfyServer, cpu_arguments
+from devtools.places import prepare_base
+
+from .report import Limit, Table, main
+
+FREE = ("noise", "position", "seed", "prompt")
+CHANGES = {
+    "nothing": {},
+    "noise": {"condition": {"noise": "0.3"}},
+    "position": {"condition": {"positions": "16"}},
+    "seed": {"sampler": {"seed": 1}},
+    "prompt": {"positive": {"prompt_name": "nano_negative.safetensors"}},
+    "picture": {"picture0": {"image": "nano_16.png"}},
+    "LoRA strength": {"model": {"strength": 1.2}},
+}
+
+
+async def queue_all(url: str) -> dict[str, dict[str, int]]:
+    """Queue the graph, then with each change on top of those before it; returns the calls that each queueing took."""
+    graph, found = task_graph("i2v", steps=2), {}
+    async with ComfyClient(url) as client:
+        before = await client.get("/calls")
+        for change, nodes in {"the first time": {}, **CHANGES}.items():
+            for name, inputs in nodes.items():
+                graph[name]["inputs"] |= inputs
+            await client.run(graph)
+            after = await client.get("/calls")
+            found[change] = {name: after[name] - before[name] for name in after}
+            before = after
+    return found
+
+
+def measure() -> dict[str, dict[str, int]]:
+    """The same on a server of its own."""
+    with tempfile.TemporaryDirectory(prefix="pusa-again-") as folder:
+        base = prepare_base(Path(folder), ROOT)
+        for part in ("models", "input"):
+            shutil.copytree(ROOT / "assets" / "nano" / part, base / part, dirs_exist_ok=True)
+        shutil.copy(Path(__file__).with_name("counting.py"), base / "custom_nodes")
+        with ComfyServer(sys.executable, os.environ["COMFYUI_PATH"], base, extra_args=cpu_arguments(sys.executable)) as server:
+            return asyncio.run(queue_all(server.url))
+
+
+def tables(arguments):
+    """One row for each queueing."""
+    found = measure()
+    limits = tuple(Limit(f"Done again for another {change}", sum(found[change].values()), 0) for change in FREE)
+    note = "Each row is queued behind the one above it. The last two show that the counters count."
+    rows = [[change, *map(str, counts.values())] for change, counts in found.items()]
+    yield Table("Queued again: what is done", ["changed", *found["nothing"]], rows, limits, (note,))
+
+
+if __name__ == "__main__":
+    sys.exit(main("again", __doc__, tables, sys.argv[1:]))

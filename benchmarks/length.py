@@ -1,0 +1,87 @@
+"""What a run costs with more frames and with more conditions, beside ComfyUI's KSampler without any."""
+
+import sys
+
+from .report import TIME_HEADS, Limit, Table, main, time_cells
+from .runs import core_run, empty_latent, first_frames, our_run, words_of
+from .side_by_side import Times, interleaved
+
+LENGTHS = {21: 6, 41: 11, 81: 21, 161: 41}  # frames: latent frames
+WINDOW, OVERLAP = 6, 1  # latent frames; a window covers 20 frames that no other does
+COUNTS = (1, 4, 16)
+ONE_STEP = {"steps": 1, "cfg": 1.0}
+SIDE = {"narrow": 8, "1.3B": 24, "14B": 60}  # latent pixels of the square clips
+CORE, OURS = "text to video", "image to video"
+MOST_GROWTH = 1.02
+
+
+def windowed(model):
+    """The model with ComfyUI's context windows of a fixed length, without the extra frame before each window."""
+    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
+
+    return ContextWindowsManualNode.execute(
+        model,
+        context_length=WINDOW,
+        context_overlap=OVERLAP,
+        context_schedule="standard_static",
+        context_stride=1,
+        closed_loop=False,
+        fuse_method="pyramid",
+        dim=2,
+        freenoise=False,
+        causal_window_fix=False,
+    )[0]
+
+
+def by_length(model, words, side: int, least: int) -> dict[int, Times]:
+    """Times of one step of both samplers for every length."""
+    found = {}
+    for frames, latents in LENGTHS.items():
+        latent = empty_latent((latents, side, side))
+        calls = {
+            CORE: core_run(model, words, latent, **ONE_STEP),
+            OURS: our_run(model, words, latent, first_frames(latent, 1), **ONE_STEP),
+        }
+        found[frames] = interleaved(calls, least=least)
+    return found
+
+
+def length_rows(found: dict[int, Times]) -> list[list[str]]:
+    """A row for each length: our run, and the time of 20 frames."""
+    return [[f"{frames}", *time_cells(times, OURS), f"{twenty(times, frames):.3g} s"] for frames, times in found.items()]
+
+
+def twenty(times: Times, frames: int) -> float:
+    """Seconds that our run takes for each 20 frames behind the first."""
+    return 20 * times.median(OURS) / (frames - 1)
+
+
+def tables(arguments):
+    """One step by length, by length in windows, and by number of conditions; weights as in the other measurements."""
+    from . import networks
+
+    plan = networks.plan(arguments.quick, arguments.layers)
+    wan, side = networks.Wan(plan.width, plan.layers, plan.dtypes[0]), SIDE[plan.width]
+    words = words_of(wan.inputs(plan.sizes[0]))
+    what = f"{wan}, one step of {8 * side} x {8 * side} pixels"
+    heads = ["frames", *TIME_HEADS, "for 20 frames"]
+    told = "The ratio is to ComfyUI's KSampler on the same latent, without a condition."
+    yield Table(f"Length: {what}", heads, length_rows(by_length(wan.model, words, side, arguments.rounds)), (), (told,))
+
+    found = by_length(windowed(wan.model), words, side, arguments.rounds)
+    shortest, longest = min(LENGTHS), max(LENGTHS)
+    growth = twenty(found[longest], longest) / twenty(found[shortest], shortest)
+    limit = Limit(f"Time for 20 frames in a clip of {longest} to that in one of {shortest}", growth, MOST_GROWTH)
+    title = f"Length in context windows of {WINDOW} latent frames, {OVERLAP} shared: {what}"
+    yield Table(title, heads, length_rows(found), (limit,), (told,))
+
+    latent = empty_latent((LENGTHS[81], side, side))
+    calls = {"none": core_run(wan.model, words, latent, **ONE_STEP)}
+    calls |= {str(count): our_run(wan.model, words, latent, first_frames(latent, count), **ONE_STEP) for count in COUNTS}
+    times = interleaved(calls, least=arguments.rounds)
+    rows = [[name, *time_cells(times, name)] for name in calls]
+    yield Table(f"Number of conditions in 81 frames: {what}", ["conditions", *TIME_HEADS], rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main("length", __doc__, tables, sys.argv[1:]))

@@ -1,0 +1,136 @@
+"""ComfyUI's own Wan at its true widths, with random weights, and what it is called with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import comfy.model_management
+import comfy.ops
+import comfy.sd
+import torch
+from comfy.ldm.wan.model import WanModel
+from torch import Tensor
+
+WIDTHS = {
+    "narrow": {"dim": 256, "ffn_dim": 1024, "num_heads": 2},
+    "1.3B": {"dim": 1536, "ffn_dim": 8960, "num_heads": 12},
+    "14B": {"dim": 5120, "ffn_dim": 13824, "num_heads": 40},
+}
+SIZES = {  # latent frames, height, width
+    "128 x 128, 17 frames": (5, 16, 16),
+    "256 x 336, 33 frames": (9, 42, 32),
+    "832 x 480, 81 frames": (21, 60, 104),
+    "1280 x 720, 81 frames": (21, 90, 160),
+}
+TEXT = 512, 4096  # tokens, features
+LAYERS = 40  # of Wan 14B
+DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float8_e4m3fn: "fp8"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured on this machine.
+
+    Attributes:
+        dtypes: of the weights; the computation is in bf16 where they are smaller.
+    """
+
+    device: torch.device
+    width: str
+    layers: int
+    sizes: tuple[str, ...]
+    dtypes: tuple[torch.dtype, ...]
+
+
+def plan(quick: bool, layers: int | None) -> Plan:
+    """Wan 14B on a GPU, Wan 1.3B with 2 blocks and a small clip on a CPU, less of everything in a hurry."""
+    device, (small, cpu, *gpu) = comfy.model_management.get_torch_device(), SIZES
+    if quick:
+        return Plan(device, "narrow", layers or 1, (small,), (torch.float32,))
+    if device.type == "cpu":
+        return Plan(device, "1.3B", layers or 2, (cpu,), (torch.float32,))
+    return Plan(device, "14B", layers or layers_that_fit(device), tuple(gpu), (torch.bfloat16, torch.float8_e4m3fn))
+
+
+def layers_that_fit(device: torch.device) -> int:
+    """Blocks of Wan 14B in bf16 that take no more than half of the free memory, on the device and beside it."""
+    width = WIDTHS["14B"]
+    block = 2 * (8 * width["dim"] ** 2 + 2 * width["dim"] * width["ffn_dim"])
+    free = min(comfy.model_management.get_free_memory(each) for each in (device, torch.device("cpu")))
+    return max(1, min(LAYERS, int(free / 2 / block)))
+
+
+class Wan:
+    """A text-to-video MODEL with random weights, loaded where ComfyUI runs it.
+
+    Attributes:
+        weights: state dict, in bf16 where the model keeps less.
+        model: ModelPatcher.
+        network: ComfyUI's WanModel inside it.
+    """
+
+    def __init__(self, width: str, layers: int, dtype: torch.dtype):
+        self.width, self.layers, self.dtype = width, layers, dtype
+        self.weights = random_weights(self.shape, torch.bfloat16 if dtype.itemsize == 1 else dtype)
+        self.model = comfy.sd.load_diffusion_model_state_dict(dict(self.weights), model_options={"dtype": dtype})
+        comfy.model_management.load_models_gpu([self.model], force_full_load=True)
+        self.network = self.model.model.diffusion_model
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Arguments of a network of this size."""
+        return WIDTHS[self.width] | {"num_layers": self.layers}
+
+    def __str__(self) -> str:
+        return f"Wan {self.width}, {self.layers} block{'s' * (self.layers > 1)}, {DTYPES[self.dtype]}"
+
+    def inputs(self, size: str) -> Inputs:
+        """What the network is called with for a clip of this size."""
+        return Inputs(*SIZES[size], self.model.load_device, self.model.model.get_dtype_inference())
+
+
+class Inputs:
+    """Arguments of one model call.
+
+    Attributes:
+        x: noise [1, 16, T, h, w].
+        scalar: one timestep [1].
+        vector: one for each latent frame [1, T], of which the first is a clean picture.
+        context: prompt features [1, 512, 4096].
+    """
+
+    def __init__(self, frames: int, height: int, width: int, device: torch.device, dtype: torch.dtype):
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(1, 16, frames, height, width, generator=generator).to(device, dtype)
+        self.context = torch.randn(1, *TEXT, generator=generator).to(device, dtype)
+        self.vector = torch.full((1, frames), 800.0, device=device)
+        self.vector[:, 0] = 0
+        self.scalar = self.vector[:, 1]
+
+
+def random_weights(shape: dict[str, int], dtype: torch.dtype) -> dict[str, Tensor]:
+    """State dict of a Wan2.1 text-to-video network, random and scaled by fan-in; every block has the weights of the first."""
+    with torch.device("meta"):
+        outline = WanModel(**shape, text_dim=TEXT[1], operations=comfy.ops.manual_cast).state_dict()
+    generator, drawn = torch.Generator().manual_seed(0), {}
+
+    def draw(name: str, like: Tensor) -> Tensor:
+        if name not in drawn:
+            noise = torch.randn(like.shape, generator=generator)
+            is_norm = like.ndim == 1 and name.endswith("weight")
+            weight = torch.ones(like.shape) if is_norm else noise / max(1, like[0].numel()) ** 0.5
+            drawn[name] = weight.to(dtype)
+        return drawn[name]
+
+    return {name: draw(re.sub(r"^blocks\.\d+\.", "blocks.0.", name), like) for name, like in outline.items()}
+
+
+def measured(made: Plan) -> Iterator[tuple[Wan, str]]:
+    """Every network and clip size of a plan, one network at a time."""
+    for dtype in made.dtypes:
+        wan = Wan(made.width, made.layers, dtype)
+        for size in made.sizes:
+            yield wan, size
+        comfy.model_management.unload_all_models()

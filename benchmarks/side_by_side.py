@@ -1,0 +1,156 @@
+"""Several calls measured beside each other in one process.
+
+Machines are shared and noisy, so the calls take turns, and what counts is the ratio of neighbours: slow moments meet all of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+Calls = dict[str, Callable[[], object]]
+LEAST, MOST = 7, 15  # rounds
+CLOSE = 0.002
+MMAP_THRESHOLD = -3  # of glibc's mallopt
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Times:
+    """Seconds of each call in each round.
+
+    Attributes:
+        seconds: {name: one number a round}.
+        base: the name that the others are held against, the first one.
+    """
+
+    def __init__(self, seconds: dict[str, list[float]]):
+        self.seconds = seconds
+        self.base = next(iter(seconds))
+
+    def median(self, name: str) -> float:
+        """Seconds."""
+        return statistics.median(self.seconds[name])
+
+    def ratio(self, name: str, base: str | None = None) -> float:
+        """Median over median."""
+        return self.median(name) / self.median(base or self.base)
+
+    def rounds(self, name: str, base: str | None = None) -> list[float]:
+        """Ratio in each round."""
+        return [one / other for one, other in zip(self.seconds[name], self.seconds[base or self.base])]
+
+    def typical(self, name: str) -> tuple[float, float]:
+        """Median of the ratios in all rounds, and how far it may be off: slow moments of the machine meet both calls of a round."""
+        rounds = self.rounds(name)
+        return statistics.median(rounds), uncertainty(rounds)
+
+    def settled(self) -> bool:
+        """Whether more rounds would hardly move the medians of the ratios."""
+        return all(self.typical(name)[1] <= CLOSE for name in self.seconds)
+
+
+def uncertainty(values: list[float]) -> float:
+    """Half of the interval in which the median lies with about 95 %: 1.57 times the middle half over sqrt(n).
+
+    Source: the notches of box plots; McGill, Tukey and Larsen, Variations of Box Plots, The American Statistician 32 (1978).
+    """
+    low, _, high = statistics.quantiles(values, n=4)
+    return 1.57 * (high - low) / len(values) ** 0.5
+
+
+def interleaved(calls: Calls, undo: Callable[[], object] | None = None, least: int = LEAST, most: int = MOST) -> Times:
+    """Time calls in turns: at least ``least`` rounds, then until the ratios have settled or ``most`` is reached.
+
+    One run of each before the first round does not count. Every round begins with another call.
+
+    Args:
+        undo: runs behind every call and is not timed.
+    """
+    names = list(calls)
+    times = Times({name: [] for name in names})
+    for turn in range(-1, most):
+        if turn >= max(least, 2) and times.settled():
+            break
+        progress(f"round {turn + 1} of {least} to {most}")
+        first = max(turn, 0) % len(names)
+        for name in names[first:] + names[:first]:
+            seconds = timed(calls[name])
+            if undo is not None:
+                undo()
+            if turn >= 0:
+                times.seconds[name].append(seconds)
+    progress("")
+    return times
+
+
+def progress(text: str) -> None:
+    """Say on a terminal how far it is, on one line."""
+    if sys.stderr.isatty():
+        print(f"\r{text:40}\r", end="", file=sys.stderr, flush=True)
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds of one call, its work on a GPU included."""
+    synchronize()
+    began = time.perf_counter()
+    call()
+    synchronize()
+    return time.perf_counter() - began
+
+
+def peaks(calls: Calls, device: torch.device, undo: Callable[[], object] | None = None, rounds: int = 4) -> dict[str, int | None]:
+    """Bytes that each call takes at its highest, above what was taken before; None where it cannot be told.
+
+    The least of some rounds counts: whatever else this process does can only add to it.
+
+    Args:
+        device: whose memory; that of a CPU is what this process has resident, which only Linux tells.
+    """
+    found = {name: [] for name in calls}
+    names = list(calls)
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            found[name].append(peak(calls[name], device))
+            if undo is not None:
+                undo()
+    return {name: None if None in values else min(values) for name, values in found.items()}
+
+
+def peak(call: Callable[[], object], device: torch.device) -> int | None:
+    """Bytes that a call takes at its highest, above what was taken before."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    if not CLEAR.exists():
+        return None
+    # Every tensor from the system and back to it, so that what is resident is what is in use.
+    libc = ctypes.CDLL(None)
+    libc.mallopt(MMAP_THRESHOLD, 2**16)
+    libc.malloc_trim(0)
+    CLEAR.write_text("5")  # the high-water mark begins anew (proc(5))
+    before = resident("VmRSS")
+    call()
+    return resident("VmHWM") - before
+
+
+def resident(name: str) -> int:
+    """A figure of this process in bytes: VmRSS is resident now, VmHWM was at the highest."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

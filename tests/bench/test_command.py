@@ -1,0 +1,42 @@
+"""dev.py bench: one measurement by its name, or all of them."""
+
+import os
+import subprocess
+import sys
+
+import host_comfyui
+
+sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
+
+from benchmarks.__main__ import NAMES  # noqa: E402
+from benchmarks.report import hardware  # noqa: E402
+from devtools.commands import measurements  # noqa: E402
+
+
+def bench(*arguments):
+    command = [sys.executable, str(host_comfyui.ROOT / "dev.py"), "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=host_comfyui.ROOT, timeout=120)
+
+
+def test_all_that_go_into_the_results_are_measurements():
+    assert set(NAMES) < set(measurements())
+    assert not {"report", "side_by_side", "networks", "counting"} & set(measurements())
+
+
+def test_a_wrong_name_is_told_the_right_ones():
+    result = bench("side_by_side")
+    assert result.returncode == 1 and "There is no measurement side_by_side" in result.stderr
+    assert all(name in result.stderr for name in NAMES)
+
+
+def test_one_measurement_prints_its_tables():
+    result = bench("timesteps", "--", "--quick", "--rounds", "2")
+    assert result.returncode in (0, 1), result.stderr  # the figures of so small a network mean nothing
+    assert "## One model call: a vector against one number" in result.stdout and "diffusers" in result.stdout
+    assert str(host_comfyui.ROOT) not in result.stdout
+
+
+def test_hardware_is_told_without_names_of_machines_and_places():
+    told = hardware()
+    assert "ComfyUI" in told and "PyTorch" in told
+    assert os.uname().nodename not in told and str(host_comfyui.ROOT.parent) not in told

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from comfy_api.latest import io
 
-from ..pusa_model.clip import Clip, image_clip, joined_video, video_clip
+from ..pusa_model.clip import Clip, image_clip
 from ..pusa_model.extend import DIRECTIONS, HOP_SEEDS, Plan, extend
 from ..pusa_model.frames import STORES
 from ..pusa_model.transition import transition
@@ -13,6 +13,7 @@ from ..schedulers.frame_rate import METHODS, MODEL_RATE
 from .common import CATEGORY, named_errors, say, warner
 from .conditions import VAE_TIP, check_text
 from .sampling import pair_inputs, schedule_inputs, seed_input
+from .video import joined_video, video_clip
 
 MODEL_TIP = "The Wan model with the Pusa LoRA; for Wan2.2 the high-noise expert."
 NOISE_TIP = (

@@ -209,7 +209,7 @@ def costs(bench: Bench, side: int, most: int) -> Table:
         for frames_in in ("disk", "memory")
         for hops in (2, most)
     }
-    memory = peaks(calls, device)
+    memory = peaks(calls, device, rounds=2)
     rows = []
     for name in calls:
         share = memory_ratio(memory, name, name.replace(f"{most} hops", "2 hops"))

@@ -66,8 +66,8 @@ class Bench:
         clip = self.clip.image_clip(video, 16)
         return self.extension.extend(clip, [self.prompt(scene)], self.sampler(noise, HOPS), plan).frames
 
-    def by_latents(self, scene, video, noise: str, color_match: float) -> torch.Tensor:
-        """The same with the last latents of every window placed at the start of the next."""
+    def by_latents(self, scene, video) -> torch.Tensor:
+        """The same with the last latents of every window placed at the start of the next, with noise 0."""
         count, length = (OVERLAP + 3) // 4, (OVERLAP + NEW + 3) // 4
         given, parts = self.vae.encode(video[-OVERLAP:]), [video]
         latent = torch.zeros(1, 16, length, *given.shape[-2:])
@@ -100,7 +100,7 @@ class Judged:
         self.drift = {1: [], HOPS: []}
         self.same = True
 
-    def add(self, scene, given: torch.Tensor, frames: torch.Tensor) -> None:
+    def add(self, given: torch.Tensor, frames: torch.Tensor) -> None:
         """Judge one video: [33 + 200, 64, 64, 3]."""
         self.same = self.same and torch.equal(frames[: len(given)], given)
         track = self.bench.measure.look(frames)[0].track
@@ -117,13 +117,13 @@ class Judged:
             end = len(given) + hop * NEW
             found.append(255 * (palette(frames[end - NEW : end]) - wanted).norm(dim=-1).max().item())
 
-    def cells(self) -> list[str]:
+    def cells(self, true: float) -> list[str]:
         at, inside = rms(self.at_joins), rms(self.inside)
         drift = [statistics.fmean(found) for found in self.drift.values()]
         return [
             "the same bits" if self.same else "CHANGED",
             f"{statistics.median(self.passed):.2f} / {statistics.median(self.passed_inside):.2f}",
-            f"{wrong(self.passed)} / {wrong(self.passed_inside)} of {len(self.passed)}",
+            f"{wrong(self.passed, true)} / {wrong(self.passed_inside, true)} of {len(self.passed)}",
             f"{at:.2f} / {inside:.2f} px = {at / inside:.2f}",
             f"{drift[0]:.1f}",
             f"{drift[1]:.1f}",
@@ -143,19 +143,20 @@ def palette(frames: torch.Tensor) -> torch.Tensor:
 
 
 def time_passed(track: torch.Tensor, join: int) -> float:
-    """Frames from one side of a join to the other, told from the motion: 1, but 0 for a repeated frame and 2 for a missing one.
+    """Frames from one side of a join to the other, told from the motion: on a line 1, 0 for a repeated, 2 for a missing frame.
 
     The way between the middles of the frames on either side, in units of the way that is made within them, is as many frames as
-    a side has, and one less or more if a frame is repeated or missing.
+    a side has, and one less or more if a frame is repeated or missing. On a circle it is a little less, so it is to be held
+    against the same of the true course.
     """
     before, after = track[join - SIDE : join], track[join : join + SIDE]
     speed = sum((part[-1] - part[0]).norm().item() for part in (before, after)) / (2 * (SIDE - 1))
     return (after.mean(0) - before.mean(0)).norm().item() / speed - (SIDE - 1)
 
 
-def wrong(passed: list[float]) -> int:
+def wrong(passed: list[float], true: float) -> int:
     """Joins that look as if a frame was repeated or missing."""
-    return sum(not abs(frames - 1) < 0.75 for frames in passed)
+    return sum(not abs(frames - true) < 0.75 for frames in passed)
 
 
 def rms(values: list[float]) -> float:
@@ -165,25 +166,30 @@ def rms(values: list[float]) -> float:
 
 def joins(bench: Bench) -> Table:
     """Ten hops, ways of handing on beside each other."""
-    rows, limits = [], []
+    judged = Judged(bench)
+    for scene, video in zip(bench.scenes, bench.videos):
+        judged.add(video, scene.render(len(video) + HOPS * NEW))
+    true = statistics.median(judged.passed)
+    rows, limits = [["the true course", *judged.cells(true)]], []
     for name, (kind, noise, match) in WAYS.items():
         judged = Judged(bench)
         for scene, video in zip(bench.scenes, bench.videos):
-            made = bench.by_frames if kind == "frames" else bench.by_latents
-            judged.add(scene, video, made(scene, video, noise, match))
-        rows.append([name, *judged.cells()])
+            made = bench.by_frames(scene, video, noise, match) if kind == "frames" else bench.by_latents(scene, video)
+            judged.add(video, made)
+        rows.append([name, *judged.cells(true)])
         if name == f"frames, noise {RAMP}, colours matched":
+            uneven = wrong(judged.passed, true) / max(1, wrong(judged.passed_inside, true))
             limits = [
-                Limit("time over a join, away from one frame", abs(statistics.median(judged.passed) - 1), 0.1),
-                Limit("uneven joins / uneven places inside", wrong(judged.passed) / max(1, wrong(judged.passed_inside)), 1.5),
+                Limit("frames passed over a join, away from the true course", abs(statistics.median(judged.passed) - true), 0.1),
+                Limit("uneven joins / uneven places inside", uneven, 1.5),
                 Limit("bend at the joins / inside", judged.ratio, 1.5),
             ]
     drift = ["drift, hop 1", f"drift, hop {HOPS}"]
     heads = ["handed on", "source", "frames passed over joins / inside", "uneven", "bend at joins / inside", *drift]
     notes = (
         f"{len(bench.scenes)} scenes (a thing that {MOTIONS[0]}), {HOPS} hops of {NEW} frames behind {OVERLAP}. *Frames passed*: "
-        "median time over a join, told from the way that the thing makes: 1, but 0 for a repeated and 2 for a missing frame; "
-        "beside it the same in the middle of the windows. *Uneven*: how many are off by more than 0.75. *Bend*: second "
+        "median time over a join, told from the way that the thing makes: one less for a repeated, one more for a missing "
+        "frame; beside it the same inside the windows. *Uneven*: how many are off by more than 0.75. *Bend*: second "
         "difference of the place, root mean square. *Drift*: distance of the colours of thing or background, the larger one, "
         "from those of the source, in 255ths.",
     )

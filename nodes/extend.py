@@ -36,7 +36,7 @@ def join_inputs() -> list[io.Input]:
             max=1.0,
             step=0.05,
             round=0.01,
-            tooltip="Brings the colours of the new frames to those of the overlap: 0 leaves them, 1 matches mean and contrast.",
+            tooltip="Brings new colours to those of the overlap: 0 leaves them, 1 matches brightness and contrast.",
         ),
         io.Int.Input(
             "cross_fade",

@@ -34,28 +34,25 @@ def video_clip(video: Input.Video, frames_in: str, warn: Callable[[str], None]) 
             "the clip has a variable frame rate. Its frames are kept and shown evenly at the average rate, so sound may drift; "
             "convert the file to a constant rate to avoid that."
         )
-    if from_file and frames_in == "disk":
-        first = next(file_parts(video), None)
-        clip = None if first is None else image_clip(first, 1)
-        rate, audio = video.get_frame_rate(), file_audio(video)
-        if clip:
-            return replace(clip, parts=lambda: file_parts(video), length=0, rate=rate, audio=audio)
-    else:
-        components = video.get_components()
-        if getattr(components, "alpha", None) is not None:
-            warn("the alpha channel of the clip is left out.")
-        if len(components.images):
-            return replace(image_clip(components.images, 1), rate=Fraction(components.frame_rate), audio=components.audio)
-    raise InputError("the video has no frames.")
+    in_parts = from_file and frames_in == "disk"
+    first = next(file_parts(video), None) if in_parts else video.get_components()
+    if first is None or not len(first.images):
+        raise InputError("the video has no frames.")
+    if getattr(first, "alpha", None) is not None:
+        warn("the alpha channel of the clip is left out.")
+    clip = replace(image_clip(first.images, 1), rate=Fraction(first.frame_rate))
+    if in_parts:
+        return replace(clip, parts=lambda: (part.images for part in file_parts(video)), length=0, audio=file_audio(video))
+    return replace(clip, audio=first.audio)
 
 
-def file_parts(video: Input.Video) -> Iterator[Tensor]:
-    """Frames of a video file, a few seconds at a time."""
+def file_parts(video: Input.Video) -> Iterator[Types.VideoComponents]:
+    """A video file, a few seconds at a time."""
     source, (start, duration) = video.get_stream_source(), video.get_active_trim_window()
     end = start + duration if duration else start + video.get_duration() + SECONDS
     while start < end:
-        part = InputImpl.VideoFromFile(source, start_time=start, duration=min(SECONDS, end - start)).get_components().images
-        if len(part):
+        part = InputImpl.VideoFromFile(source, start_time=start, duration=min(SECONDS, end - start)).get_components()
+        if len(part.images):
             yield part
         start += SECONDS
 

@@ -67,7 +67,7 @@ class Edge:
         """The frames [count, H, W, 3] from the outermost one inwards.
 
         Raises:
-            InputError: the clip had fewer, or they are no RGB pictures.
+            InputError: the clip had fewer.
         """
         if len(self._frames) < self.count:
             raise InputError(

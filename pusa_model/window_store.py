@@ -92,7 +92,7 @@ def _words(value: Any) -> str:
     if isinstance(value, Tensor):
         return tensor_hash(value)
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key!r}: {_words(item)}' for key, item in sorted(value.items()))}}}"
+        return f"{{{', '.join(f'{key!r}: {_words(item)}' for key, item in sorted(value.items(), key=lambda each: repr(each[0])))}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_words, value))}]"
     try:

@@ -118,9 +118,10 @@ def test_the_sound_stays_where_it_is_through_a_real_file(tmp_path):
         assert wrong <= 1, windows
 
 
-def test_an_alpha_channel_of_a_file_is_told(tmp_path):
+@pytest.mark.parametrize("frames_in", ["memory", "disk"])
+def test_an_alpha_channel_of_a_file_is_told(tmp_path, frames_in):
     video = write_video(tmp_path / "clip.mov", 4, 16, sound=False, codec="png", pixels="rgba")
     said = []
-    clip = video_clip(video, "memory", said.append)
+    clip = video_clip(video, frames_in, said.append)
     assert frames_of(clip).shape == (4, 48, 64, 3)
     assert ["alpha" in text for text in said] == [True]

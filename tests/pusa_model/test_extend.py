@@ -283,6 +283,6 @@ def test_inputs_that_cannot_be_told_apart_are_not_stored(temp):
 
 
 def test_keys_tell_values_apart(positive):
-    values = (1, 1.0, "1", None, True, [1], {"a": 1}, {"a": 2}, torch.ones(1), torch.ones(2), positive)
+    values = (1, 1.0, "1", None, True, [1], {"a": 1}, {"a": 2}, torch.ones(1), torch.ones(2), {1: 2, "a": 3}, positive)
     keys = [window_key(value=value) for value in values]
     assert len(set(keys)) == len(keys) and window_key(value=positive) == keys[-1]

@@ -1,7 +1,6 @@
 """Frames in memory and on disk: the same frames, and what a full disk says."""
 
 import os
-import resource
 
 import folder_paths
 import pytest
@@ -68,6 +67,7 @@ def test_too_many_frames_for_the_disk_are_told_at_once(temp):
 
 def test_a_disk_that_fills_up_is_told_in_words(temp):
     """The system refuses to let a file grow, as it does on a full disk."""
+    resource = pytest.importorskip("resource", reason="only Unix limits the size of a file")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:

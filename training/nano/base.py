@@ -39,8 +39,13 @@ SETTINGS = Settings(
     save_every=750,
     seed=0,
 )
-# (share of the scenes, settings), one after the other: a warm restart, on more scenes and on higher levels, where motion is made
-CYCLES = ((0.5, SETTINGS), (1.0, replace(SETTINGS, steps=10000, learning_rate=1.5e-3, shift=5.0, seed=1)))
+# (share of the scenes, settings), one after the other: warm restarts, on more scenes and on higher levels, where motion is made
+CYCLES = (
+    (0.5, SETTINGS),
+    (1.0, replace(SETTINGS, steps=10000, learning_rate=1.5e-3, shift=5.0, seed=1)),
+    (1.0, replace(SETTINGS, steps=5000, learning_rate=1e-3, shift=5.0, seed=2)),
+    (1.0, replace(SETTINGS, steps=3500, learning_rate=1.5e-3, shift=5.0, seed=3)),
+)
 
 
 def new_weights(seed: int) -> dict[str, torch.Tensor]:

@@ -121,6 +121,7 @@ class Task:
         places = list(range(len(multipliers)))
         return self._conditions(lambda number: self.codec.vae.encode(self.videos[number, :BEFORE]), places, multipliers)
 
+    @torch.no_grad()
     def _conditions(self, encode: Callable[[int], Tensor], places, multipliers) -> Callable[[range], Condition]:
         encoded = torch.cat([encode(number) for number in range(len(self.scenes))])
         target = torch.zeros(1, 16, LENGTH, 8, 8)

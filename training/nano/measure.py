@@ -115,28 +115,29 @@ def name_motion(track: Tensor, area: Tensor) -> str:
     frames = torch.arange(len(track))[~track[:, 0].isnan()]
     track, area = track[frames].double(), area[frames]
     t = frames.double()
-    if length(track) < STILL * 2 and area[-4:].mean() / area[:4].mean() > 1.6:
+    if math.hypot(*extent(track)) < 2 * STILL and area[-4:].mean() / area[:4].mean() > 1.6:
         return "grows"
     errors = {"straight": fit(track, [t]), "stops": fit(track, [t.clamp(max=world.STOP)])}
     angle = 2 * math.pi * t / world.PERIOD
-    errors["circles"] = fit(track, [angle.cos(), angle.sin()])
+    if min(extent(track)) > 0.5 * max(extent(track)):  # neither goes to and fro on a line
+        errors["circles"] = fit(track, [angle.cos(), angle.sin()])
     errors["bounces"] = bounce_error(track, t)
     name = min(errors, key=errors.get)
-    if errors[name] > 2.0 or length(track) < 2 * STILL:
+    if errors[name] > 2.0 or math.hypot(*extent(track)) < 2 * STILL:
         return "none"
     if name == "straight":
         across, down = (track[-1] - track[0]).tolist()
         if min(abs(across), abs(down)) > 0.4 * max(abs(across), abs(down)):
-            return "bounces"  # aslant, and never met an edge
+            return "none"  # aslant
         if abs(across) > abs(down):
             return "moves right" if across > 0 else "moves left"
         return "moves down" if down > 0 else "moves up"
     return name
 
 
-def length(track: Tensor) -> float:
-    """Distance between the farthest corners of the box around a course, pixels."""
-    return (track.amax(0) - track.amin(0)).norm().item()
+def extent(track: Tensor) -> list[float]:
+    """Width and height of the box around a course, pixels."""
+    return (track.amax(0) - track.amin(0)).tolist()
 
 
 def fit(track: Tensor, courses: list[Tensor]) -> float:
@@ -147,10 +148,9 @@ def fit(track: Tensor, courses: list[Tensor]) -> float:
 
 
 def bounce_error(track: Tensor, t: Tensor) -> float:
-    """The same for a course that may turn round once in each direction."""
-    bends = torch.cat([t[None], (t - t[2:-2, None]).abs()])  # [courses, T]
+    """The same for a course up and down that turns round once."""
+    bends = (t - t[2:-2, None]).abs()  # [courses, T]
     bends = bends - bends.mean(1, keepdim=True)
     centred = track - track.mean(0)
-    explained = (bends @ centred).square() / bends.square().sum(1, keepdim=True)
-    errors = (centred.square().sum(0) - explained.amax(0)).clamp(min=0)
-    return (errors.sum() / len(t)).sqrt().item() + 0.1
+    explained = (bends @ centred[:, 1]).square() / bends.square().sum(1)
+    return ((centred.square().sum() - explained.amax()).clamp(min=0) / len(t)).sqrt().item()

@@ -6,6 +6,7 @@ Run as `python -m training.nano ship VAE.safetensors BASE.safetensors LORA.safet
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +28,7 @@ PLACES = {
 LARGER = 4  # times that pictures and clips are enlarged
 EXAMPLE = 1  # held-out scene that the examples come from
 PICTURES = (0, 16, 32)
+WAYS = ("right", "down", "left", "up")  # that the thing of the example goes in further prompts, for a clip of many hops
 CLIPS = {"begins": slice(0, 13), "ends": slice(24, 33)}
 
 
@@ -54,7 +56,9 @@ def main(arguments: list[str]) -> int:
         shutil.copyfile(source, FOLDER / place)
     scene = world.scene(EXAMPLE, "held-out", things=1)
     (FOLDER / "models" / "prompts").mkdir(exist_ok=True)
-    for name, caption in (("positive", scene.caption), ("negative", "")):
+    (thing,) = scene.things
+    ways = {way: replace(scene, things=(replace(thing, motion=f"moves {way}"),)).caption for way in WAYS}
+    for name, caption in {"positive": scene.caption, "negative": "", **ways}.items():
         tensors, metadata = pack_prompt([[words.embed(caption)[None], {}]])
         save_file(tensors, FOLDER / f"models/prompts/nano_{name}.safetensors", metadata)
     frames = enlarged(scene.render())

@@ -31,8 +31,9 @@ LANE_MOTIONS = ("moves right", "moves left", "grows", "stops")
 SIZES = {"small": 6.5, "large": 9.0}  # radius of the circle of the same area, pixels
 LANES = {"above": 17.0, "below": 47.0}  # heights of the two objects of a scene
 REACH = 1.4  # farthest point of a shape, in radii
-PERIOD = 32.0  # of a round, frames
+PERIOD = 48.0  # of a round, frames: a clip shows two thirds of one
 STOP = 16  # frame at which a thing that stops stands still
+BOUNCE = (10, 20)  # frames, the first and the last one at which a thing that falls meets the edge
 SPLITS = ("train", "held-out")
 
 
@@ -69,7 +70,7 @@ class Thing:
         centres = start + t[:, None] * velocity
         if self.motion == "bounces":
             low, high = self.room
-            centres = high - low - ((centres - low) % (2 * (high - low)) - (high - low)).abs() + low
+            centres[:, 1] = high - low - ((centres[:, 1] - low) % (2 * (high - low)) - (high - low)).abs() + low
         return centres, radius
 
     @property
@@ -184,10 +185,10 @@ def course(draw: random.Random, told: dict, height: tuple[float, float]) -> dict
         high -= 0.4 * REACH * SIZES[told["size"]]
         return {"start": (min(max(x, SIDE - high), high), min(max(y, SIDE - high), high))}
     if motion == "bounces":
-        across, down = (draw.choice((-1, 1)) * draw.uniform(1.2, 2.0) for _ in range(2))
-        return {"start": (x, y), "velocity": (across, down)}
+        speed, met = draw.uniform(1.2, 1.6), draw.uniform(*BOUNCE)
+        return {"start": (x, high - speed * met), "velocity": (0.0, speed)}
     if motion == "circles":
-        radius = draw.uniform(10, min(15, middle - low - 2))
+        radius = draw.uniform(9, 12)
         slack = middle - low - radius
         centre = tuple(middle - 0.5 + draw.uniform(-slack, slack) for _ in range(2))
         return {"start": centre, "velocity": (radius, draw.uniform(0, 2 * math.pi))}

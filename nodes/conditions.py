@@ -3,21 +3,32 @@
 from comfy_api.latest import io
 
 from ..pusa_model import timeline
+from ..pusa_model.condition import Condition
 from ..pusa_model.encode import ENCODINGS, FITS
-from ..schedulers import InputError
+from ..schedulers import InputError, parse_positions, pixel_length, summary
 from ..schedulers.grammar import noise_values, position_terms
-from .common import CATEGORY, PusaCondition, condition_input, named_errors
+from .common import CATEGORY, PusaCondition, condition_input, named_errors, say
 
 VAE_TIP = "The VAE of the model: the Wan2.1 VAE, for Wan2.1 and Wan2.2 A14B alike."
 LATENT_TIP = "The latent that will be sampled. Only its size and length are used; connect the same one to the sampler."
 CHAIN_TIP = "A condition to add to: chain condition nodes to mix pictures, clips and latents on one timeline."
 NOISE_TIP = (
     "Noise multiplier of each condition frame, 0 to 1: 0 keeps it exactly, 0.2 lets it change a little, 1 leaves it free. "
-    "One value for all, a list such as 0.0, 0.3, or a ramp such as 0.0..0.5."
+    "One value for all, a list such as 0.0, 0.3, or a ramp such as 0.0..0.5. Not used when multipliers is connected."
 )
 CLIP_NOISE_TIP = " The default fits 13 frames at the start (4 latent frames); a ramp fits any number."
 FIT_TIP = "What to do with another size: crop fills the frame and cuts the edges, pad adds black bars, stretch distorts."
+MULTIPLIERS_TIP = (
+    "Takes the place of noise: a curve, read from the first condition frame (left) to the last (right), one number for all, or a "
+    "list with a number for each, all from 0 to 1."
+)
 OUTPUT_TIP = "The condition frames with their positions and multipliers, for a sampler or the next condition node."
+
+
+def multipliers_input() -> io.Input:
+    """The optional socket that takes the place of the `noise` text."""
+    types = [io.Curve, io.Custom("FLOATS"), io.Float]
+    return io.MultiType.Input("multipliers", types=types, optional=True, tooltip=MULTIPLIERS_TIP)
 
 
 def condition_output() -> io.Output:
@@ -34,6 +45,13 @@ def check_text(positions: str | None = None, noise: str | None = None) -> bool |
     except InputError as error:
         return str(error)
     return True
+
+
+def tell(cls, before: Condition | None, after: Condition, multipliers, asked: list[int] | None = None) -> None:
+    """Show on a node what was understood: the frames that it added to a condition, `asked` for as video frames or not."""
+    earlier = len(before.positions) if before is not None else 0
+    line = summary(after.positions[earlier:], after.multipliers[earlier:], asked, earlier)
+    say(cls, line if multipliers is None else f"{line}; noise from multipliers")
 
 
 class PusaKeyframes(io.ComfyNode):
@@ -81,7 +99,9 @@ class PusaKeyframes(io.ComfyNode):
                     ),
                 ),
                 condition_input(CHAIN_TIP),
+                multipliers_input(),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[condition_output()],
         )
 
@@ -91,10 +111,15 @@ class PusaKeyframes(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(cls, vae, latent, images, positions, unit, noise, fit, encode, condition=None) -> io.NodeOutput:
-        return io.NodeOutput(
-            timeline.keyframes(vae, latent["samples"], images, positions, unit, noise, fit, encode, condition)
+    def execute(
+        cls, vae, latent, images, positions, unit, noise, fit, encode, condition=None, multipliers=None
+    ) -> io.NodeOutput:
+        placed = timeline.keyframes(
+            vae, latent["samples"], images, positions, unit, noise, fit, encode, condition, multipliers
         )
+        asked = parse_positions(positions, pixel_length(placed.target[1])) if unit == "frame" else None
+        tell(cls, condition, placed, multipliers, asked)
+        return io.NodeOutput(placed)
 
 
 class PusaVideoFrames(io.ComfyNode):
@@ -139,7 +164,9 @@ class PusaVideoFrames(io.ComfyNode):
                 io.String.Input("noise", default="0.0, 0.3, 0.4, 0.5", tooltip=NOISE_TIP + CLIP_NOISE_TIP),
                 io.Combo.Input("fit", options=FITS, default="crop", tooltip=FIT_TIP),
                 condition_input(CHAIN_TIP),
+                multipliers_input(),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[condition_output()],
         )
 
@@ -149,10 +176,14 @@ class PusaVideoFrames(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(cls, vae, latent, video, take, frames, place, noise, fit, condition=None) -> io.NodeOutput:
-        return io.NodeOutput(
-            timeline.video_frames(vae, latent["samples"], video, take, frames, place, noise, fit, condition)
+    def execute(
+        cls, vae, latent, video, take, frames, place, noise, fit, condition=None, multipliers=None
+    ) -> io.NodeOutput:
+        placed = timeline.video_frames(
+            vae, latent["samples"], video, take, frames, place, noise, fit, condition, multipliers
         )
+        tell(cls, condition, placed, multipliers)
+        return io.NodeOutput(placed)
 
 
 class PusaLatentFrames(io.ComfyNode):
@@ -171,7 +202,10 @@ class PusaLatentFrames(io.ComfyNode):
                 io.Latent.Input("latent", tooltip=LATENT_TIP),
                 io.Latent.Input(
                     "frames",
-                    tooltip="The latent frames to place. Their number is the number of positions; a batch of 1 serves all.",
+                    tooltip=(
+                        "The latent frames to place: one for each position, or a clip as long as latent, of which the frames at "
+                        "the positions are taken. A batch of 1 serves all."
+                    ),
                 ),
                 io.String.Input(
                     "positions",
@@ -180,7 +214,9 @@ class PusaLatentFrames(io.ComfyNode):
                 ),
                 io.String.Input("noise", default="0.2", tooltip=NOISE_TIP),
                 condition_input(CHAIN_TIP),
+                multipliers_input(),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[condition_output()],
         )
 
@@ -190,7 +226,7 @@ class PusaLatentFrames(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(cls, latent, frames, positions, noise, condition=None) -> io.NodeOutput:
-        return io.NodeOutput(
-            timeline.latent_frames(latent["samples"], frames["samples"], positions, noise, condition)
-        )
+    def execute(cls, latent, frames, positions, noise, condition=None, multipliers=None) -> io.NodeOutput:
+        placed = timeline.latent_frames(latent["samples"], frames["samples"], positions, noise, condition, multipliers)
+        tell(cls, condition, placed, multipliers)
+        return io.NodeOutput(placed)

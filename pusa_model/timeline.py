@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..schedulers import InputError, latent_frame, latent_length, parse_noise, parse_positions, pixel_length
+from ..schedulers import InputError, latent_frame, latent_length, parse_positions, pixel_length
 from . import encode
 from .condition import Condition
+from .multipliers import condition_multipliers
 
 
 def start(latent: Tensor, condition: Condition | None) -> Condition:
@@ -33,6 +34,7 @@ def keyframes(
     fit: str,
     mode: str,
     condition: Condition | None = None,
+    multipliers=None,
 ) -> Condition:
     """Encode pictures, each on its own, and place them.
 
@@ -44,6 +46,7 @@ def keyframes(
         fit: see ``encode.fit_images``.
         mode: ``still`` or ``causal``, see ``encode.encode_images``.
         condition: frames placed before.
+        multipliers: what takes the place of ``noise``, see ``multipliers.condition_multipliers``; so in all functions here.
 
     Raises:
         InputError: texts, pictures or places that cannot be used; told before anything is encoded.
@@ -59,13 +62,13 @@ def keyframes(
         places = parse_positions(positions, length, what)
     else:
         raise InputError(f"there is no unit `{unit}`; use frame or latent.")
-    multipliers = parse_noise(noise, len(places))
-    condition.check_places(places, multipliers)
+    levels = condition_multipliers(noise, multipliers, len(places))
+    condition.check_places(places, levels)
     width, height = encode.target_size(vae, latent)
     pictures = [picture for batch in images.values() for picture in encode.fit_images(batch, width, height, fit)]
     if len(pictures) != len(places):
         raise InputError(f"`positions` names {len(places)} frames for {len(pictures)} pictures; give one for each.")
-    return condition.add(encode.encode_images(vae, pictures, places, mode), places, multipliers)
+    return condition.add(encode.encode_images(vae, pictures, places, mode), places, levels)
 
 
 def video_frames(
@@ -78,6 +81,7 @@ def video_frames(
     noise: str,
     fit: str,
     condition: Condition | None = None,
+    multipliers=None,
 ) -> Condition:
     """Encode the start or the end of a clip and place it at the start or the end of the target.
 
@@ -107,18 +111,20 @@ def video_frames(
             f"{pixel_length(length)} frames, or a longer latent."
         )
     places = list(range(count) if place == "start" else range(length - count, length))
-    multipliers = parse_noise(noise, count) if count else []
-    condition.check_places(places, multipliers)
+    levels = condition_multipliers(noise, multipliers, count) if count else []
+    condition.check_places(places, levels)
     width, height = encode.target_size(vae, latent)
     clip = encode.fit_images(clip, width, height, fit)
     latents = encode.encode_clip(vae, clip) if place == "start" else encode.encode_tail(vae, clip)
-    return condition.add(latents, places, multipliers)
+    return condition.add(latents, places, levels)
 
 
 def latent_frames(
-    latent: Tensor, frames: Tensor, positions: str, noise: str, condition: Condition | None = None
+    latent: Tensor, frames: Tensor, positions: str, noise: str, condition: Condition | None = None, multipliers=None
 ) -> Condition:
     """Place latent frames [B or 1, C, n, h, w] of a LATENT at n latent positions of the target.
+
+    Of a whole clip, as long as the target, the frames that lie at the positions are taken.
 
     Raises:
         InputError: texts, latents or places that cannot be used.
@@ -126,4 +132,6 @@ def latent_frames(
     condition = start(latent, condition)
     length = condition.target[1]
     places = parse_positions(positions, length, f"The latent has {length} frames")
-    return condition.add(frames, places, parse_noise(noise, len(places)))
+    if frames.ndim == 5 and frames.shape[2] == length != len(places):
+        frames = frames[:, :, places]
+    return condition.add(frames, places, condition_multipliers(noise, multipliers, len(places)))

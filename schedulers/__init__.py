@@ -9,6 +9,7 @@ from .frame_rate import Resampling
 from .geometry import check_length, latent_frame, latent_length, pixel_frames, pixel_length
 from .grammar import fit_noise, parse_noise, parse_positions
 from .levels import frame_levels, level_table, multiplier_vector
+from .summary import summary
 
 __all__ = [
     "InputError",
@@ -26,4 +27,5 @@ __all__ = [
     "parse_positions",
     "pixel_frames",
     "pixel_length",
+    "summary",
 ]

@@ -1,14 +1,13 @@
 """The pack in a real ComfyUI server: every task over HTTP, progress and previews over the websocket, errors in words."""
 
 import asyncio
-import json
 import re
 
-import aiohttp
 import av
 import graphs
 import pytest
 import torch
+from messages import binary_messages
 from safetensors.torch import save_file
 
 from cli.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
@@ -46,19 +45,6 @@ def test_every_task_gives_a_video(base, ask, task):
     assert rate == 16 and len(frames) == graphs.LENGTH and frames[0].shape == (64, 64, 3)
     steps = [each.value for each in seen if each.node_id == "sampler"]
     assert steps == sorted(steps) and steps[-1] >= graphs.STEPS - 1
-
-
-async def binary_messages(server, graph):
-    """The binary messages (kind, content) of one prompt: pictures are kinds 1 and 4, text on a node is kind 3."""
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.url}/ws?clientId=binary") as socket:
-        async with session.post(f"{server.url}/prompt", json={"prompt": graph, "client_id": "binary"}) as answer:
-            assert answer.status == 200
-        found = []
-        async for message in socket:
-            if message.type == aiohttp.WSMsgType.BINARY:
-                found.append((int.from_bytes(message.data[:4], "big"), message.data[4:]))
-            elif json.loads(message.data)["type"] in ("execution_success", "execution_error"):
-                return found
 
 
 def test_previews_arrive_while_sampling(server):
@@ -164,9 +150,3 @@ def test_prompts_are_stored_and_loaded(ask, base):
     graph = graphs.base_graph()
     graph["positive"] = graphs.node("PusaLoadPrompt", prompt_name="copies/again.safetensors")
     assert ask(lambda client: client.run(graph))
-
-
-@pytest.mark.parametrize("name", sorted(PUSA_NODES))
-def test_help_pages_are_served(ask, name):
-    page = ask(lambda client: client.get(f"/extensions/pusa-under-another-name/docs/{name}/en.md"))
-    assert page.startswith("# ")

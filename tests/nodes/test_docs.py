@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 from comfy_api.latest import io
+from PIL import Image
 from pusa.nodes import NODES
 from pusa.pusa_model import timeline
 from pusa.pusa_model.condition import Condition
@@ -24,6 +25,7 @@ from pusa.schedulers import (
     parse_positions,
     pixel_frames,
     pixel_length,
+    summary,
 )
 
 DOCS = Path(__file__).resolve().parents[2] / "web" / "docs"
@@ -100,6 +102,16 @@ def refused_positions(positions, reason):
         place_pictures(code(positions))
 
 
+def picture_line(positions, text, shown):
+    asked, places = parse_positions(code(positions), FRAMES), place_pictures(code(positions))
+    assert summary(places, parse_noise(code(text), len(places)), asked) == shown
+
+
+def latent_line(positions, text, shown):
+    places = parse_positions(code(positions), LENGTH)
+    assert summary(places, parse_noise(code(text), len(places))) == shown
+
+
 def noise(text, count, multipliers):
     assert rounded(parse_noise(code(text), int(count))) == decimals(multipliers)
 
@@ -127,6 +139,13 @@ def clips(taken, place, latents, frames):
     )
     assert list(condition.positions) == numbers(latents)
     assert frames_of(numbers(latents)) == numbers(frames)
+
+
+def clip_line(taken, place, text, shown):
+    condition = timeline.video_frames(
+        real_vae(), TARGET, torch.zeros(FRAMES, 16, 16, 3), "end", int(code(taken)), code(place), code(text), "crop"
+    )
+    assert summary(condition.positions, condition.multipliers) == shown
 
 
 def clip_noise(taken, place, text, multipliers):
@@ -159,15 +178,35 @@ FACTS = {
     ("task", "`positions`", "`noise`"): presets,
     ("`frames`", "`place`", "latent frames", "video frames"): clips,
     ("`frames`", "`place`", "`noise`", "multipliers"): clip_noise,
+    ("`positions`", "`noise`", "the node shows"): picture_line,
+    ("latent `positions`", "`noise`", "the node shows"): latent_line,
+    ("`frames`", "`place`", "`noise`", "the node shows"): clip_line,
     ("`length`", "latent frames", "video frames"): lengths,
     ("`steps`", "sigmas"): sigmas,
     ("`steps`", "high steps", "low steps"): experts,
 }
 
 
-def test_there_is_a_page_for_every_node_and_for_nothing_else():
+def pictures(text: str) -> list[tuple[str, str]]:
+    """Every picture of a page: its words, and its file as the page names it, from the folder of all pages on."""
+    return re.findall(r"!\[(.*?)\]\((.*?)\)", text)
+
+
+def test_there_is_a_page_for_every_node_in_every_language_and_nothing_but_their_pictures():
     found = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*") if path.is_file()}
-    assert found == {f"{schema.node_id}/en.md" for schema in SCHEMAS}
+    shown = {file for schema in SCHEMAS for _, file in pictures(page(schema.node_id))}
+    assert found == {f"{schema.node_id}/{language}.md" for schema in SCHEMAS for language in ("en", "zh")} | shown
+
+
+@every_node
+def test_a_picture_is_small_and_says_in_words_what_it_shows(schema):
+    shown = pictures(page(schema.node_id))
+    assert shown
+    for words, file in shown:
+        assert file.startswith(f"{schema.node_id}/") and len(words) > 20
+        assert (DOCS / file).stat().st_size < 40_000
+        with Image.open(DOCS / file) as image:
+            assert image.format == "PNG" and image.width <= 1024
 
 
 @every_node

@@ -8,6 +8,7 @@ import pusa
 import pytest
 import tiny
 import torch
+from comfy_api.input import LinearCurve
 from pusa.pusa_model import encode, prompts, timeline
 from pusa.schedulers import flow_match_sigmas
 from safetensors.torch import save_file
@@ -64,15 +65,18 @@ def arguments(folders, wan, vae, positive, negative):
             {"lora_name": "other.safetensors"},
         ),
         "PusaKeyframes": (
-            common | {"images": images, "positions": "0, last", "unit": "frame", "encode": "causal"},
+            common | {"images": images, "positions": "0, last", "unit": "frame", "encode": "causal"}
+            | {"multipliers": [0.0, 0.5]},
             {"positions": "0, 9"},
         ),
         "PusaVideoFrames": (
-            common | {"video": pictures, "take": "end", "frames": 5, "place": "end", "condition": None},
+            common | {"video": pictures, "take": "end", "frames": 5, "place": "end", "condition": None}
+            | {"multipliers": 0.4},
             {"frames": 9},
         ),
         "PusaLatentFrames": (
-            {"latent": latent, "frames": frames, "positions": "0, last", "noise": "0.2", "condition": condition},
+            {"latent": latent, "frames": frames, "positions": "0, last", "noise": "0.2", "condition": condition}
+            | {"multipliers": LinearCurve([(0.0, 0.1), (1.0, 0.7)])},
             {"positions": "0, 1"},
         ),
         "PusaKSampler": (
@@ -152,6 +156,17 @@ def test_condition_nodes_hand_every_input_to_the_timeline(arguments):
         with torch.inference_mode():
             (condition,) = NODES[name].execute(**given).result
             assert snapshot(condition) == snapshot(room(**direct)), name
+
+
+def test_multipliers_over_the_socket_take_the_place_of_noise(arguments):
+    found = {"PusaKeyframes": (0.0, 0.5), "PusaVideoFrames": (0.4,), "PusaLatentFrames": (0.1, 0.7)}
+    for name, multipliers in found.items():
+        given, _ = arguments[name]
+        with torch.inference_mode():
+            (condition,) = NODES[name].execute(**given).result
+            assert condition.multipliers[-len(multipliers) :] == multipliers
+            with pytest.raises(ValueError, match="`multipliers` is 1.5 for condition frame 1"):
+                NODES[name].execute(**(given | {"multipliers": 1.5}))
 
 
 def test_the_scheduler_node_gives_the_official_grid():

@@ -179,6 +179,15 @@ def test_latent_frames_are_taken_as_they_are():
     assert torch.equal(condition.place(TARGET)[:, :, 5], TARGET[:, :, 5])
 
 
+def test_of_a_whole_clip_the_frames_at_the_positions_are_taken():
+    clip = latents(LENGTH)
+    condition = timeline.latent_frames(TARGET, clip, "0, last", "0.3")
+    assert condition.positions == (0, 5)
+    assert torch.equal(condition.frames, clip[:, :, [0, 5]])
+    backwards = timeline.latent_frames(TARGET, clip, "5, 4, 3, 2, 1, 0", "0.3")
+    assert torch.equal(backwards.frames, clip)
+
+
 def test_the_number_of_latent_frames_is_the_number_of_positions():
     with pytest.raises(InputError, match="2 positions on 6 latent frames"):
         timeline.latent_frames(TARGET, latents(3), "0, 1", "0.0")

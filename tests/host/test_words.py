@@ -1,0 +1,113 @@
+"""Words from a real server: Chinese, help pages with their pictures, and the line on a condition node."""
+
+import asyncio
+import json
+import re
+
+import aiohttp
+import graphs
+import host_comfyui
+import pytest
+from messages import binary_messages
+
+from cli.client import ExecutionFailed
+
+DOCS = host_comfyui.ROOT / "web" / "docs"
+WORDS = json.loads((host_comfyui.ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+RISING = {"points": [[0.0, 0.2], [1.0, 0.6]], "interpolation": "linear"}
+WRONG = {
+    "a number above one": ({"__value__": [0.2, 1.5]}, "`multipliers` is 1.5 for condition frame 2 of 2, outside 0 to 1."),
+    "too few numbers": ({"__value__": [0.1, 0.2, 0.3]}, "`multipliers` holds 3 values for 2 condition frames."),
+    "no numbers": ("low", "`multipliers` holds no numbers but str."),
+}
+
+
+async def fetched(server, path: str) -> tuple[int, str, bytes]:
+    """Status, type and content of what the server has at a path."""
+    async with aiohttp.ClientSession() as session, session.get(server.url + path) as answer:
+        return answer.status, answer.content_type, await answer.read()
+
+
+def plotted(*names, positions="0, last", noise="0, 0.5", **changes):
+    """A graph that places pictures and plots them; nothing is sampled."""
+    graph = {key: graphs.base_graph()[key] for key in ("vae", "empty")}
+    graph |= graphs.keyframes(names or ("start", "end"), positions, noise, **changes)
+    return graph | {"plot": graphs.node("PusaConditionPlot", condition=["condition", 0], steps=4, shift=5.0)}
+
+
+def shown(server, graph) -> dict[str, str]:
+    """The lines that nodes show while a graph runs, by node."""
+    messages = asyncio.run(asyncio.wait_for(binary_messages(server, graph), 120))
+    texts = [(int.from_bytes(content[:4], "big"), content[4:]) for kind, content in messages if kind == 3]
+    return {text[:length].decode(): text[length:].decode() for length, text in texts}
+
+
+def test_the_page_gets_chinese_words_for_every_node(ask):
+    served = ask(lambda client: client.get("/i18n"))["zh"]["nodeDefs"]
+    found = {name for name in ask(lambda client: client.get("/object_info")) if name.startswith("Pusa")}
+    assert found == set(WORDS) and {name: served[name] for name in found} == WORDS
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", WORDS)
+def test_a_help_page_and_its_pictures_are_served_as_they_are(server, name, language):
+    """Under the name of the folder, as the page asks for them: a picture from the folder of all pages on."""
+    folder = "/extensions/pusa-under-another-name/docs/"
+    text = (DOCS / name / f"{language}.md").read_bytes()
+    files = [f"{name}/{language}.md", *re.findall(r"!\[.*?\]\((.*?)\)", text.decode("utf-8"))]
+    assert len(files) > 1
+    for file in files:
+        status, kind, content = asyncio.run(fetched(server, folder + file))
+        assert status == 200 and content == (DOCS / file).read_bytes()
+        assert kind != "text/html", "the page takes HTML for a page that is missing"
+
+
+def test_a_condition_node_says_what_it_understood(server):
+    assert shown(server, plotted()) == {"condition": "0 -> latent 0, clean; 16 -> latent 4, level 0.5"}
+
+
+def test_every_node_of_a_chain_says_what_it_adds(server):
+    graph = plotted("start", positions="0", noise="0.31") | graphs.clip()
+    graph |= graphs.video_frames("tail", place="end", noise="0.31", condition=["condition", 0])
+    graph["plot"]["inputs"]["condition"] = ["tail", 0]
+    assert shown(server, graph) == {
+        "condition": "0 -> latent 0, level 0.31",
+        "tail": "13-16 -> latent 4, level 0.31; 1 latent frame from condition",
+    }
+
+
+@pytest.mark.parametrize("source", ["curve", "list", "number"])
+def test_multipliers_come_from_a_curve_or_from_numbers(server, source):
+    """ComfyUI's own nodes for a curve and a number; none of them makes a list, so that is given as a value."""
+    nodes = {
+        "curve": graphs.node("CurveEditor", curve=RISING),
+        "number": graphs.node("PrimitiveFloat", value=0.4),
+    }
+    multipliers = {"__value__": [0.2, 0.6]} if source == "list" else ["source", 0]
+    graph = plotted(multipliers=multipliers) | ({} if source == "list" else {"source": nodes[source]})
+    first, last = (0.4, 0.4) if source == "number" else (0.2, 0.6)
+    assert shown(server, graph)["condition"] == (
+        f"0 -> latent 0, level {first}; 16 -> latent 4, level {last}; noise from multipliers"
+    )
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_multipliers_that_cannot_be_used_are_told_at_the_node(ask, mistake):
+    multipliers, words = WRONG[mistake]
+    with pytest.raises(ExecutionFailed, match=re.escape(words)) as failure:
+        ask(lambda client: client.run(plotted(multipliers=multipliers)))
+    assert failure.value.node_type == "PusaKeyframes"
+
+
+def test_a_graph_runs_when_nobody_is_there_to_read_the_line(server):
+    async def run():
+        async with aiohttp.ClientSession(server.url) as session:
+            async with session.post("/prompt", json={"prompt": plotted(noise="0.11")}) as answer:
+                prompt_id = (await answer.json())["prompt_id"]
+            while True:
+                async with session.get(f"/history/{prompt_id}") as answer:
+                    if found := (await answer.json()).get(prompt_id):
+                        return found["status"]["status_str"]
+                await asyncio.sleep(0.1)
+
+    assert asyncio.run(asyncio.wait_for(run(), 120)) == "success"

@@ -1,0 +1,118 @@
+"""The Chinese words are those of the nodes: nothing missing, nothing stale, and the pages say what the English ones say.
+
+Chinese words in this file are escaped, so that it stays plain ASCII.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from comfy_api.latest import io
+from pusa.nodes import NODES
+from pusa.pusa_model.prompts import register_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+DEFAULT, TO, OPTIONAL = "\u9ed8\u8ba4 `{}`", "{:g} \u5230 {:g}", "\u53ef\u9009\u3002"  # default, to, optional
+CHINESE = re.compile("[\u4e00-\u9fff]")
+
+register_folder()
+SCHEMAS = {schema.node_id: schema for schema in (node.define_schema() for node in NODES)}
+every_node = pytest.mark.parametrize("name", SCHEMAS)
+
+
+def page(name: str, language: str) -> str:
+    return (ROOT / "web" / "docs" / name / f"{language}.md").read_text(encoding="utf-8")
+
+
+def sections(text: str) -> list[str]:
+    return re.split(r"^## ", text, flags=re.MULTILINE)
+
+
+def bullets(section: str) -> dict[str, str]:
+    """The items of a list, by the word in backticks that each begins with."""
+    return {re.match("`([^`]+)`\uff1a", item)[1]: item for item in re.split(r"^- ", section, flags=re.MULTILINE)[1:]}
+
+
+def strings(value) -> list[str]:
+    return [text for each in value.values() for text in strings(each)] if isinstance(value, dict) else [value]
+
+
+def test_every_node_has_its_words_and_no_other():
+    assert list(WORDS) == list(SCHEMAS)
+
+
+@every_node
+def test_every_word_of_a_node_is_translated(name):
+    schema, words = SCHEMAS[name], WORDS[name]
+    assert set(words) == {"display_name", "description", "inputs", "outputs"}
+    assert list(words["inputs"]) == [each.id for each in schema.inputs]
+    assert list(words["outputs"]) == [str(index) for index in range(len(schema.outputs))]
+    assert all(set(each) == {"tooltip"} for each in [*words["inputs"].values(), *words["outputs"].values()])
+    assert all(CHINESE.search(text) for text in strings(words))
+    assert "Pusa" in words["display_name"]
+
+
+def test_names_are_all_different():
+    assert len({words["display_name"] for words in WORDS.values()}) == len(WORDS)
+
+
+def test_the_page_reads_words_as_they_are_written():
+    """ComfyUI's page compiles them as vue-i18n messages, where these characters have a meaning of their own."""
+    assert not [text for text in strings(WORDS) if re.search(r"[@{}|]", text)]
+
+
+@every_node
+def test_a_page_carries_both_names_of_its_node(name):
+    text = page(name, "zh")
+    assert text.startswith(f"# {WORDS[name]['display_name']}\n")
+    assert SCHEMAS[name].display_name in sections(text)[0]
+
+
+@every_node
+def test_a_page_speaks_of_nodes_by_their_chinese_names(name):
+    body = "## ".join(sections(page(name, "zh"))[1:])
+    for found in re.finditer(r"\(Pusa\)", body):
+        assert body[: found.end()].endswith(tuple(words["display_name"] for words in WORDS.values())), body[: found.end()][-30:]
+
+
+@every_node
+def test_inputs_and_outputs_are_those_of_the_node(name):
+    schema, (_, inputs, outputs, *_) = SCHEMAS[name], sections(page(name, "zh"))
+    assert list(bullets(outputs)) == [each.display_name for each in schema.outputs]
+    said = bullets(inputs)
+    assert list(said) == [each.id for each in schema.inputs]
+    for each in schema.inputs:
+        default = getattr(each, "default", None)
+        if default is not None:
+            shown = {False: "off", True: "on"}[default] if isinstance(default, bool) else default
+            assert DEFAULT.format(f"{shown:g}" if isinstance(shown, float) else shown) in said[each.id], each.id
+        if isinstance(each, (io.Int.Input, io.Float.Input)) and each.id != "seed":
+            assert TO.format(each.min, each.max) in said[each.id], each.id
+        assert (OPTIONAL in said[each.id]) == (each.optional and default is None), each.id
+
+
+def facts(text: str) -> list[str]:
+    """What no language changes: names in backticks, numbers, tables' cells, pictures, and the number of items and titles."""
+    marks = re.findall(r"^(?:- |\d\. |\||    \S)|\]\(.*?\)|\*\*", text, re.MULTILINE)
+    return sorted([*re.findall(r"`[^`]+`|\d+(?:\.\d+)*", text), *marks])
+
+
+@every_node
+def test_a_page_says_what_the_english_one_says(name):
+    english, chinese = sections(page(name, "en")), sections(page(name, "zh"))
+    assert len(chinese) == len(english)
+    for ours, theirs in zip(chinese, english):
+        missing, extra = list(facts(theirs)), []
+        for fact in facts(ours):
+            missing.remove(fact) if fact in missing else extra.append(fact)
+        assert (missing, extra) == ([], []), theirs.splitlines()[0]
+
+
+@every_node
+def test_a_paragraph_is_one_line(name):
+    """A line break would become a space between two characters."""
+    lines = page(name, "zh").splitlines()
+    prose = [bool(line) and CHINESE.search(line[:1] + line[-1:]) is not None and line[0] not in "|#-" for line in lines]
+    assert not any(first and second for first, second in zip(prose, prose[1:]))

@@ -1,1 +1,1 @@
-"""Talking to a ComfyUI server over HTTP: a client, a server process, and a demonstration."""
+"""Talking to a ComfyUI server over HTTP: a client, a command line, a server process, and a demonstration."""

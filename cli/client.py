@@ -18,6 +18,11 @@ from pathlib import Path
 
 import aiohttp
 
+from .track import Progress, Tracker, describe_rejection
+
+TRANSFER = aiohttp.ClientTimeout(total=3600, sock_connect=30, sock_read=600)  # of a file, up or down
+GATEWAY = (502, 503, 504)  # what a proxy says for a server that is away
+
 
 class ComfyError(Exception):
     """Something the server refused or failed to do."""
@@ -55,24 +60,6 @@ class ExecutionInterrupted(ComfyError):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a prompt is: the node at work, its steps, and the nodes that are through."""
-
-    node_id: str
-    node_type: str
-    value: float
-    maximum: float
-    nodes_done: int
-    nodes_total: int
-
-    @property
-    def fraction(self) -> float:
-        """Share of the nodes, in [0, 1]; a node at work counts by its steps."""
-        current = self.value / self.maximum if self.maximum else 0.0
-        return min((self.nodes_done + current) / self.nodes_total, 1.0)
-
-
-@dataclass(frozen=True)
 class OutputFile:
     """A file that a node of the graph saved."""
 
@@ -89,14 +76,16 @@ class OutputFile:
 class ComfyClient:
     """One connection to one server, as an asynchronous context manager."""
 
+    silence = 30.0  # seconds without an event, after which the server is asked whether it still has the prompt
+
     def __init__(self, base_url: str, request_timeout: float = 60.0):
         self.base_url = base_url.rstrip("/")
-        self.client_id = str(uuid.uuid4())
+        self.client_id = ""
         self._timeout = aiohttp.ClientTimeout(total=request_timeout)
         self._session = None
         self._reader = None
         # The server reports on all prompts of a client in one stream; each prompt gets its own queue of events.
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Tracker] = {}
 
     async def __aenter__(self):
         self._session = aiohttp.ClientSession(timeout=self._timeout)
@@ -109,24 +98,28 @@ class ComfyClient:
                 await self._reader
         await self._session.close()
 
-    async def upload_image(self, path) -> str:
-        """Put a picture into the server's input folder; returns the name for a LoadImage node."""
-        path = Path(path)
+    async def upload_image(self, path, name: str | None = None, subfolder: str = "", overwrite: bool = True) -> str:
+        """Put a file into the server's input folder; returns the name for a LoadImage or LoadVideo node.
+
+        Without `overwrite`, a file there of the same content is taken as it is, and one of other content gets another name.
+        """
         form = aiohttp.FormData()
-        form.add_field("image", path.read_bytes(), filename=path.name)
-        form.add_field("overwrite", "true")
-        saved = await self._request("POST", "/upload/image", data=form)
+        form.add_field("image", Path(path).read_bytes(), filename=name or Path(path).name)
+        form.add_field("subfolder", subfolder)
+        if overwrite:
+            form.add_field("overwrite", "true")
+        saved = await self._request("POST", "/upload/image", data=form, timeout=TRANSFER)
         return f"{saved['subfolder']}/{saved['name']}" if saved["subfolder"] else saved["name"]
 
-    async def queue(self, prompt: dict) -> str:
-        """Queue a graph in API format; returns its prompt id.
+    async def queue(self, prompt: dict, prompt_id: str | None = None) -> str:
+        """Queue a graph in API format; returns its prompt id, a new one unless a UUID is given.
 
         Raises:
             PromptRejected: an output of the graph is invalid, also if the server would have run the others.
         """
         await self._connect()
-        prompt_id = str(uuid.uuid4())
-        self._jobs[prompt_id] = _Job({id: node["class_type"] for id, node in prompt.items()})
+        prompt_id = prompt_id or str(uuid.uuid4())
+        self._jobs[prompt_id] = Tracker({id: node["class_type"] for id, node in prompt.items()})
         body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": self.client_id}
         try:
             answer = await self._request("POST", "/prompt", json=body, refusals=(400,))
@@ -146,13 +139,15 @@ class ComfyClient:
         last = None
         try:
             while True:
-                kind, data = await job.events.get()
+                try:
+                    kind, data = await asyncio.wait_for(job.events.get(), self.silence)
+                except asyncio.TimeoutError:
+                    if await self._is_over(prompt_id):
+                        return
+                    continue
                 if kind == "execution_success":
                     return
-                if kind == "execution_error":
-                    raise ExecutionFailed(data)
-                if kind == "execution_interrupted":
-                    raise ExecutionInterrupted("The prompt was cancelled.")
+                raise_end(kind, data)
                 if kind == "connection_lost":
                     raise ServerUnreachable(f"{self.base_url} closed the connection.")
                 for progress in job.progress(kind, data):
@@ -161,6 +156,20 @@ class ComfyClient:
                     last = progress
         finally:
             del self._jobs[prompt_id]
+
+    async def rejoin(self, prompt_id: str, pause: float = 1.0) -> bool:
+        """Wait for a prompt whose connection was lost; False if the server does not know it, for example after a restart.
+
+        Raises what `follow` raises.
+        """
+        while prompt_id in await self._queued():
+            await asyncio.sleep(pause)
+        history = await self.get(f"/history/{prompt_id}")
+        if prompt_id not in history:
+            return False
+        for kind, data in (history[prompt_id].get("status") or {}).get("messages", ()):
+            raise_end(kind, data)
+        return True
 
     async def outputs(self, prompt_id: str, timeout: float = 30.0) -> list[OutputFile]:
         """The files of a finished prompt, in the order the server gives them."""
@@ -189,19 +198,20 @@ class ComfyClient:
         """Take a prompt out of the queue, or stop it if it runs."""
         await self._request("POST", "/queue", json={"delete": [prompt_id]})
         await self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
-        queue = await self.get("/queue")
-        waiting = [item[1] for item in queue["queue_running"] + queue["queue_pending"]]
-        if prompt_id not in waiting and prompt_id in self._jobs:
+        if prompt_id in self._jobs and prompt_id not in await self._queued():
             # The server says nothing about a prompt that it had not begun.
             self._jobs[prompt_id].events.put_nowait(("execution_interrupted", {}))
 
     async def download(self, file: OutputFile) -> bytes:
         """The content of an output file."""
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
-        async with self._session.get(self.base_url + "/view", params=query) as response:
-            if response.status != 200:
-                raise ComfyError(f"GET /view of {file.filename}: {response.status} {response.reason}")
-            return await response.read()
+        try:
+            async with self._session.get(self.base_url + "/view", params=query, timeout=TRANSFER) as response:
+                if response.status != 200:
+                    raise ComfyError(f"GET /view of {file.filename}: {response.status} {response.reason}")
+                return await response.read()
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            raise self._unreachable("GET", "/view", error) from None
 
     async def get(self, path: str):
         """The JSON at a path of the server, for example /object_info."""
@@ -213,21 +223,43 @@ class ComfyClient:
                 json = response.content_type == "application/json"
                 if response.status == 200 or (json and response.status in refusals):
                     return await response.json() if json else await response.text()
+                if response.status in GATEWAY:
+                    raise ServerUnreachable(f"{method} {self.base_url}{path}: {response.status} {response.reason}")
                 text = (await response.text()).strip()[:500]
                 raise ComfyError(f"{method} {path}: {response.status} {response.reason}. {text}")
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            raise ServerUnreachable(f"{method} {self.base_url}{path}: {error or 'no answer in time'}") from None
+            raise self._unreachable(method, path, error) from None
+
+    def _unreachable(self, method: str, path: str, error: Exception) -> ServerUnreachable:
+        return ServerUnreachable(f"{method} {self.base_url}{path}: {error or 'no answer in time'}")
+
+    async def _is_over(self, prompt_id: str) -> bool:
+        """Whether a prompt has run without a word; one that was taken from the queue before it began raises."""
+        with contextlib.suppress(ServerUnreachable):  # busy; if it is gone, the connection says so
+            if prompt_id in await self._queued():
+                return False
+            if not await self.rejoin(prompt_id):
+                raise ExecutionInterrupted("The prompt was taken from the queue.")
+            return True
+        return False
+
+    async def _queued(self) -> set:
+        """The ids of the prompts that run or wait on the server."""
+        queue = await self.get("/queue")
+        return {item[1] for item in queue["queue_running"] + queue["queue_pending"]}
 
     async def _connect(self) -> None:
         """Open the websocket before anything is posted, so that no event is missed."""
         if self._reader and not self._reader.done():
             return
+        # The server forgets an id when its first connection ends, even if a second one has taken it over.
+        self.client_id = str(uuid.uuid4())
         url = f"{self.base_url}/ws?clientId={self.client_id}"
         try:
             # Previews come through here too; they may be of any size.
             socket = await self._session.ws_connect(url, max_msg_size=0, heartbeat=120)
-        except aiohttp.ClientError as error:
-            raise ServerUnreachable(f"{url}: {error}") from None
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            raise self._unreachable("GET", "/ws", error) from None
         self._reader = asyncio.create_task(self._read(socket))
 
     async def _read(self, socket) -> None:
@@ -245,40 +277,9 @@ class ComfyClient:
                 job.events.put_nowait(("connection_lost", {}))
 
 
-class _Job:
-    """A queued prompt: the types of its nodes, those that are through, and the events not yet looked at."""
-
-    def __init__(self, types: dict):
-        self.types = types
-        self.done = set()
-        self.events = asyncio.Queue()
-
-    def progress(self, kind: str, data: dict):
-        """What an event says about the nodes at work. Nodes that a node expanded into do not count."""
-        if kind == "execution_cached":
-            self.done.update(self.types.keys() & data["nodes"])
-        if kind != "progress_state":
-            return
-        states = {id: state for id, state in data["nodes"].items() if id in self.types}
-        self.done.update(id for id, state in states.items() if state["state"] == "finished")
-        for id, state in states.items():
-            if state["state"] == "running":
-                done = len(self.done - {id})
-                yield Progress(id, self.types[id], state["value"], state["max"], done, len(self.types))
-
-
-def describe_rejection(error, node_errors: dict) -> str:
-    """The server's report as lines that name node, input and reason."""
-    if isinstance(error, dict):
-        words = (error.get("message") or "invalid prompt", error.get("details"))
-        head = ". ".join(word.strip().rstrip(".") for word in words if word)
-    else:
-        head = str(error or "a part of the graph is invalid")
-    lines = ["The server rejected the prompt: " + head.splitlines()[0]]
-    for node_id, report in node_errors.items():
-        for problem in report["errors"]:
-            name = (problem.get("extra_info") or {}).get("input_name")
-            where = f"node {node_id} ({report.get('class_type')})" + (f", input {name}" if name else "")
-            details = f" ({problem['details']})" if problem.get("details") not in (None, "", name) else ""
-            lines.append(f"  {where}: {problem['message']}{details}")
-    return "\n".join(lines)
+def raise_end(kind: str, data: dict) -> None:
+    """Raise the error that an event of the server means, if it means one."""
+    if kind == "execution_error":
+        raise ExecutionFailed(data)
+    if kind == "execution_interrupted":
+        raise ExecutionInterrupted("The prompt was cancelled.")

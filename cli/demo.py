@@ -3,50 +3,17 @@
 import argparse
 import asyncio
 import os
-import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 
-from .client import ComfyClient, ComfyError, Progress
+from .client import ComfyClient, ComfyError
 from .graphs import TASKS, task_graph
+from .progress import ProgressBar
 from .server import ComfyServer, ServerDied, cpu_arguments
 from .sheet import contact_sheet
 
 INPUTS = Path(__file__).resolve().parent.parent / "assets" / "nano" / "input"
-
-
-class ProgressBar:
-    """A bar that is redrawn on a terminal, and a line per step elsewhere."""
-
-    width = 28
-
-    def __init__(self):
-        self.started = time.monotonic()
-        self.live = sys.stdout.isatty()
-
-    def __call__(self, progress: Progress) -> None:
-        """Show how far a prompt is."""
-        steps = f" {progress.value:.0f}/{progress.maximum:.0f}" if progress.maximum > 1 else ""
-        self.show(progress.fraction, progress.node_type + steps)
-
-    def show(self, fraction: float, text: str) -> None:
-        """Show a share in [0, 1] and what it is about."""
-        text = f"{fraction:4.0%}  {text}"
-        if not self.live:
-            print(f"  {text}", flush=True)
-            return
-        filled = round(fraction * self.width)
-        bar = "#" * filled + "." * (self.width - filled)
-        line = f"  [{bar}] {text}  {time.monotonic() - self.started:.0f} s"
-        columns = shutil.get_terminal_size().columns - 1
-        print("\r" + line[:columns].ljust(columns), end="", flush=True)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self.live:
-            print(flush=True)
 
 
 async def make_video(url: str, task: str, seed: int) -> list:

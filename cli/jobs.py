@@ -1,0 +1,119 @@
+"""Jobs: what is to be made, what was made already, and the files of both."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .client import OutputFile
+from .fill import Filled, fill
+from .links import GraphError
+from .settings import Settings
+from .tasks import Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video to be made.
+
+    Attributes:
+        name: of the video, without suffix.
+        filled: the graph, and the files that it takes.
+        video: where it goes. A record beside it says what it was made from.
+    """
+
+    name: str
+    filled: Filled
+    video: Path
+
+    @property
+    def record(self) -> Path:
+        """The file beside the video."""
+        return self.video.with_suffix(".json")
+
+    def finished(self) -> bool:
+        """Whether the video is there, complete, and made from this graph and these files."""
+        try:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            return record["graph"] == fingerprint(self.filled) and record["bytes"] == self.video.stat().st_size
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def keep(self, content: bytes, server: str, file: OutputFile) -> None:
+        """Write the video and its record. Either is there in full or not at all, and no record is beside another video."""
+        self.record.unlink(missing_ok=True)
+        _replace(self.video, content)
+        record = {
+            "graph": fingerprint(self.filled),
+            "bytes": len(content),
+            "server": server,
+            "file": {"filename": file.filename, "subfolder": file.subfolder, "type": file.type},
+        }
+        _replace(self.record, json.dumps(record, indent=2).encode())
+
+
+def fingerprint(filled: Filled) -> str:
+    """One text for one graph and one content of its files: their names on the server are made from their content."""
+    return hashlib.sha256(json.dumps(filled.graph, sort_keys=True).encode()).hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def one_job(graph: dict, task: Task, name: str, settings: Settings, folder: Path) -> Job:
+    """The job of a command line without a folder. Other settings make another name, so no video is replaced."""
+    filled = fill(graph, task, settings)
+    files = settings.image_paths or settings.video_paths
+    parts = [name, *(files[0].stem for _ in files[:1]), fingerprint(filled)[:8]]
+    return Job("_".join(parts), filled, folder / f"{'_'.join(parts)}.mp4")
+
+
+def folder_jobs(graph: dict, task: Task, settings: Settings, inputs: Path, folder: Path) -> tuple:
+    """A job for each file of a folder, named as the file.
+
+    Returns:
+        (jobs, {name: why it cannot be one}).
+
+    Raises:
+        GraphError: there is nothing in the folder, or two jobs would write one file.
+    """
+    files = sorted(path for path in inputs.iterdir() if path.suffix.lower() in task.suffixes and path.is_file())
+    if not files:
+        raise GraphError(f"--inputs: {inputs} has no {', '.join(task.suffixes)}")
+    jobs, failures, seen = [], {}, {}
+    for file in files:
+        video = folder / f"{file.stem}.mp4"
+        if file.stem in seen:
+            raise GraphError(f"--inputs: {seen[file.stem].name} and {file.name} would both be written to {video}; rename one")
+        if video.resolve() == file.resolve():
+            raise GraphError(f"--output_dir: {video} would replace the clip that it is made from; choose another folder")
+        seen[file.stem] = file
+        try:
+            jobs.append(Job(file.stem, fill(graph, task, of_file(graph, task, settings, file)), video))
+        except GraphError as error:
+            failures[file.stem] = str(error)
+    return jobs, failures
+
+
+def of_file(graph: dict, task: Task, settings: Settings, file: Path) -> Settings:
+    """Settings with a file of the folder, and the prompt that lies beside it."""
+    beside = file.with_suffix(".txt")
+    stored = not any(node["class_type"] == "CLIPTextEncode" for node in graph.values())
+    name = "prompt_file" if stored else "prompt"
+    changes = {"pictures": {"image_paths": (file,)}, "videos": {"video_paths": (file,)}}.get(task.files, {})
+    try:
+        prompt = beside.read_text(encoding="utf-8").strip()
+        if not prompt:
+            raise GraphError(f"{beside} is empty; it holds the prompt")
+        changes[name] = (prompt,)
+    except FileNotFoundError:
+        if not stored and not settings.prompt:
+            raise GraphError(f"there is no prompt {beside.name} beside {file.name}, and no --prompt for all") from None
+    except (OSError, UnicodeError) as error:
+        raise GraphError(f"{beside} cannot be read as text in UTF-8: {error}") from None
+    return dataclasses.replace(settings, **changes)

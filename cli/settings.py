@@ -1,0 +1,48 @@
+"""What a user asks for, by the names of the flags."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asked for, by the names of the flags; None and () leave the graph as it is.
+
+    Attributes:
+        prompt: texts, one, or one for each hop. prompt_file: names of stored prompts in their place.
+        cond_position: latent frames, each an integer or "last".
+        noise_multipliers: one for all condition frames or one for each, in [0, 1].
+    """
+
+    prompt: tuple = ()
+    prompt_file: tuple = ()
+    negative_prompt: str | None = None
+    negative_prompt_file: str | None = None
+    image_paths: tuple = ()
+    video_paths: tuple = ()
+    cond_position: tuple = ()
+    noise_multipliers: tuple = ()
+    num_inference_steps: int | None = None
+    cfg_scale: float | None = None
+    shift: float | None = None
+    sampler: str | None = None
+    scheduler: str | None = None
+    seed: int | None = None
+    switch_DiT_boundary: float | None = None
+    lora_alpha: float | None = None
+    high_lora_alpha: float | None = None
+    low_lora_alpha: float | None = None
+    width: int | None = None
+    height: int | None = None
+    num_frames: int | None = None
+    fps: float | None = None
+    overlap: int | None = None
+    new_frames: int | None = None
+    hops: int | None = None
+    direction: str | None = None
+
+    @classmethod
+    def from_flags(cls, flags: dict) -> "Settings":
+        """Those of the command line that are settings; lists become tuples."""
+        names = {field.name for field in fields(cls)}
+        chosen = {name: value for name, value in flags.items() if name in names and value is not None}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})

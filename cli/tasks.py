@@ -1,0 +1,122 @@
+"""The tasks of the command line, the graphs that they fill, and the settings they take."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from .host import ROOT
+from .links import GraphError, only
+
+GRAPHS = ROOT / "workflows" / "api"
+MODELS = ("wan22", "wan21", "nano")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task takes.
+
+    Attributes:
+        graph: its name in the file names of workflows/api; `demo` is that of the embedded model.
+        sampler: the node that samples.
+        files: what is given: pictures, videos or nothing; between `least` and `most` of them.
+        text: what it makes.
+        example: flags of an example.
+    """
+
+    graph: str
+    demo: str
+    sampler: str
+    files: str
+    least: int
+    most: int
+    text: str
+    example: str
+
+    @property
+    def suffixes(self) -> tuple:
+        """The files that a folder of jobs is made of; () where one file is not enough for a job."""
+        kinds = {"": (".txt",), "pictures": PICTURES, "videos": VIDEOS}
+        return kinds[self.files] if self.least <= 1 else ()
+
+
+TASKS = {
+    "t2v": Task("t2v", "t2v", "PusaKSampler", "", 0, 0, "a video from words", '--prompt "A hummingbird at red flowers"'),
+    "i2v": Task(
+        "i2v", "i2v", "PusaKSampler", "pictures", 1, 1, "a picture comes alive",
+        '--prompt "She turns to the sea" --image_paths beach.jpg --noise_multipliers 0.2 --lightx2v',
+    ),
+    "start-end": Task(
+        "start_end", "start_end", "PusaKSampler", "pictures", 2, 2, "from a first picture to a last one",
+        '--prompt "The door opens" --image_paths shut.png open.png --noise_multipliers 0.2,0.5',
+    ),
+    "keyframes": Task(
+        "keyframes", "keyframes", "PusaKSampler", "pictures", 1, 50, "through any pictures at any latent frames",
+        '--prompt "A year passes" --image_paths may.png july.png snow.png --cond_position 0,10,20 --noise_multipliers 0.2,0.4,0.6',
+    ),
+    "completion": Task(
+        "completion", "completion", "PusaKSampler", "videos", 1, 2, "new frames between the start of a clip and its end",
+        '--prompt "A surfer" --video_path wave.mp4 --cond_position 0,1,2,18,19,20 --noise_multipliers 0.3',
+    ),
+    "extend": Task(
+        "extension", "extend", "PusaExtendVideo", "videos", 1, 1, "a clip made longer, in any number of hops",
+        '--prompt "The ship sails on" --prompt "It reaches a harbour" --video_path ship.mp4 --hops 2',
+    ),
+    "transition": Task(
+        "transition", "transition", "PusaTransition", "videos", 1, 2, "from one clip to another, or back to its own start: a loop",
+        '--prompt "Day turns into night" --video_paths day.mp4 night.mp4',
+    ),
+}  # fmt: skip
+
+
+def task_graph(task: Task, model: str, lightx2v: bool, folder: Path = GRAPHS) -> tuple:
+    """The graph of a task: (its name, the graph). Where none has the LightX2V LoRA as asked for, it is put in or taken out.
+
+    Raises:
+        GraphError: there is none.
+    """
+    if model == "nano":
+        return f"demo_{task.demo}", read_graph(folder / f"demo_{task.demo}.json")
+    distilled = f"wan22_lightx2v_{task.graph}"
+    name = f"{model}_{task.graph}"
+    if model == "wan21" and lightx2v:  # it takes the LoRA of the low-noise expert
+        other = read_graph(folder / f"{distilled}.json")
+        pair = other[only(other, "PusaModelPairLoader")]["inputs"]
+        return f"{name} with LightX2V", distil(read_graph(folder / f"{name}.json"), pair["distill_lora_name_low"], 4, 1.0)
+    if lightx2v:
+        return distilled, read_graph(folder / f"{distilled}.json")
+    if (folder / f"{name}.json").is_file() or model == "wan21":
+        return name, read_graph(folder / f"{name}.json")
+    return f"{distilled} without LightX2V", distil(read_graph(folder / f"{distilled}.json"), "none", 30, 3.0)
+
+
+def distil(graph: dict, lora_name: str, steps: int, cfg: float) -> dict:
+    """A graph with another distillation LoRA, or with none, and the steps and guidance that belong to it."""
+    values = {"distill_lora_name": lora_name, "distill_lora_name_high": lora_name, "distill_lora_name_low": lora_name}
+    values |= {"steps": steps, "cfg": cfg}
+
+    def changed(inputs: dict) -> dict:
+        return inputs | {name: value for name, value in values.items() if name in inputs}
+
+    return {id: node | {"inputs": changed(node["inputs"])} for id, node in graph.items()}
+
+
+def read_graph(path: Path) -> dict:
+    """A graph in API format.
+
+    Raises:
+        GraphError: the file is missing or holds something else.
+    """
+    try:
+        graph = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GraphError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise GraphError(f"{path} is not JSON: {error}") from None
+    if isinstance(graph, dict) and "nodes" in graph:
+        raise GraphError(f"{path} is a workflow for the page. Open it there and use Export (API).")
+    nodes = graph.values() if isinstance(graph, dict) else [None]
+    if not all(isinstance(node, dict) and isinstance(node.get("inputs"), dict) and "class_type" in node for node in nodes):
+        raise GraphError(f"{path} is not a graph in API format: each node has `class_type` and `inputs` there")
+    return graph

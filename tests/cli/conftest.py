@@ -1,0 +1,31 @@
+"""A real server with the embedded model, and pictures."""
+
+import sys
+import zlib
+from pathlib import Path
+
+import host_comfyui
+import pytest
+from PIL import Image
+
+sys.path += [str(host_comfyui.ROOT), str(Path(__file__).parent)]  # behind ComfyUI, whose `nodes` must be found first
+
+from command_line import GIVEN, make_server  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    with make_server(tmp_path_factory.mktemp("comfyui")) as server:
+        yield server
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """A folder with three pictures, of other content in every test."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, name in enumerate(("a", "b", "c")):
+        with Image.open(GIVEN / f"nano_{16 * number:02}.png") as picture:
+            picture.putpixel((0, 0), (zlib.crc32(str(tmp_path).encode()) % 256, number, 0))
+            picture.save(folder / f"{name}.png")
+    return folder

@@ -73,7 +73,7 @@ def pictures(*frames: int, noise: str = "0") -> dict:
         unit="frame",
         noise=noise,
         fit="crop",
-        encode="still",
+        encode="causal",
         **images,
     )
     return loaded | {"condition": keyframes}

@@ -91,11 +91,11 @@ class PusaKeyframes(io.ComfyNode):
                 io.Combo.Input(
                     "encode",
                     options=ENCODINGS,
-                    default="still",
+                    default="causal",
                     advanced=True,
                     tooltip=(
-                        "How a picture after frame 0 is encoded: still encodes it alone (official, reads as four frames at "
-                        "rest), causal as a group of four frames behind a primer, as the video VAE expects there."
+                        "How a picture after frame 0 is encoded: causal as a group of four frames behind a primer, as the video "
+                        "VAE expects there, still alone (official, reads as four frames at rest)."
                     ),
                 ),
                 condition_input(CHAIN_TIP),

@@ -9,6 +9,7 @@ import sys
 
 from cli.graphs import TASKS
 
+from . import browser
 from . import download as weights
 from .console import SetupError, say
 from .pins import COMFYUI, DEFAULT_COMFYUI
@@ -25,6 +26,8 @@ environment variables:
   COMFYUI_PATH     an existing ComfyUI checkout to use instead of a pinned one
   PUSA_COMFYUI     the pinned ComfyUI version, like --comfyui
   PUSA_DEV_CACHE   the cache folder
+  PUSA_CHROMIUM    the browser for the browser tests, a Chromium, Chrome or Edge
+  PUSA_ARTIFACTS   a folder for the screenshots that the browser tests make
 
 examples:
   python dev.py demo
@@ -67,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--task", choices=[*TASKS, "all"], default="i2v", help="what to make (default i2v: a picture comes alive)")
     demo.add_argument("--seed", type=int, default=0, help="another seed is another video (default 0)")
     add("test", "test [PYTEST ARGUMENTS ...]", "run all tests, or those that the pytest arguments choose")
+    text = "build the workflows, their API twins, thumbnails and blueprints from workflows/source, in a real browser"
+    add("workflows", "workflows [NAME ...]", text).add_argument("names", nargs="*", help="only these; all without a name")
     serve = add("serve", "serve [--port N] [-- COMFYUI ARGUMENTS ...]", "start a ComfyUI with this pack for a browser")
     serve.add_argument("--port", type=int, help="port to listen on (default 8188, or a free one if that is taken)")
     add("run", "run -- COMMAND ...", "run any command inside the environment, with COMFYUI_PATH set")
@@ -127,7 +132,10 @@ def demo(host: Host, arguments, behind) -> int:
 
 
 def test(host: Host, arguments, behind) -> int:
-    """All tests, unless the arguments name some."""
+    """All tests, unless the arguments name some; a browser is made ready where its tests are among them."""
+    wanted = not behind or any("browser" in argument for argument in behind)
+    if path := browser.ready(host.python, host.base / "browser.log") if wanted else browser.installed():
+        os.environ[browser.VARIABLE] = path
     return hand_over([host.python, "-m", "pytest", *pytest_arguments(behind)], host)
 
 
@@ -139,11 +147,21 @@ def pytest_arguments(given: list) -> list:
     return given if named else [*given, "tests"]
 
 
+def workflows(host: Host, arguments, behind) -> int:
+    """The graphs of workflows/source, built and saved by the real editor."""
+    path = browser.ready(host.python, host.base / "browser.log")
+    if not path:
+        raise SetupError(f"There is no Chromium. Install Chromium, Chrome or Edge, or set {browser.VARIABLE} to one.")
+    os.environ[browser.VARIABLE] = path
+    return hand_over([host.python, "-m", "workflows.source", *arguments.names], host)
+
+
 def serve(host: Host, arguments, behind) -> int:
     """A ComfyUI in the foreground."""
     from cli.server import cpu_arguments, free_port, server_command
 
     place(host, "models", "input")
+    shutil.copytree(REPOSITORY / "assets" / "input", host.base / "input", dirs_exist_ok=True)
     port = arguments.port or free_port(preferred=8188)
     extra = [*cpu_arguments(host.python), *behind]
     say(f"ComfyUI will answer at http://127.0.0.1:{port} in some seconds; Ctrl+C stops it.")
@@ -177,7 +195,10 @@ def measurements() -> list:
     return sorted(file.stem for file in files if 'if __name__ == "__main__"' in file.read_text(encoding="utf-8"))
 
 
-COMMANDS = {"setup": setup, "demo": demo, "test": test, "serve": serve, "run": run, "download": download, "bench": bench}
+COMMANDS = {
+    "setup": setup, "demo": demo, "test": test, "serve": serve, "run": run, "download": download, "bench": bench,
+    "workflows": workflows,
+}  # fmt: skip
 
 
 def place(host: Host, *folders: str) -> None:

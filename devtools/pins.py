@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 TORCH = ("torch==2.12.0", "torchvision==0.27.0")
 TRAINING = ("accelerate==1.15.0", "peft==0.21.2")  # the extra `train` of pyproject.toml
-TESTS = ("pytest==9.2.0", "hypothesis==6.170.15", "diffusers==0.42.1", "ruff==0.17.5", *TRAINING)
+BROWSER = ("playwright==1.65.2",)
+TESTS = ("pytest==9.2.0", "hypothesis==6.170.15", "diffusers==0.42.1", "ruff==0.17.5", *BROWSER, *TRAINING)
 if sys.version_info < (3, 11):
     # The last ones that run on Python 3.10.
-    TESTS = ("pytest==9.2.0", "hypothesis==6.168.5", "diffusers==0.41.0", "ruff==0.17.5", *TRAINING)
+    TESTS = ("pytest==9.2.0", "hypothesis==6.168.5", "diffusers==0.41.0", "ruff==0.17.5", *BROWSER, *TRAINING)
 # Installed by `dev.py download` where nothing of the above has brought it along.
 DOWNLOAD = ("huggingface_hub==2.4.0",)
 

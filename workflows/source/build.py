@@ -1,0 +1,152 @@
+"""Workflows from graphs: the page builds them from their API format, we give them places, the page saves and converts them."""
+
+import hashlib
+import json
+import re
+import uuid
+from pathlib import Path
+
+from PIL import Image
+
+from devtools.places import REPOSITORY
+
+from .demo import demo_graphs
+from .editor import Editor
+from .graph import OPEN, Graph, file_url
+from .layout import arrange
+from .others import other_graphs
+from .thumbnails import demo_card, wan_thumbnail
+from .wan import wan_graphs
+
+GREEN, BLUE = "#8A8", "#3f789e"
+# Titles, sizes, properties and the note, on a graph that the page made from its API format.
+FINISH = """([nodes, note]) => {
+    for (const [id, wanted] of Object.entries(nodes)) {
+        const node = app.graph.getNodeById(Number(id));
+        Object.assign(node.properties, wanted.properties);
+        for (const widget of node.widgets ?? []) if (widget.name === 'control_after_generate') widget.value = 'fixed';
+        node.mode = wanted.mode;
+        node.setSize([wanted.width, Math.max(wanted.height, node.computeSize()[1])]);
+    }
+    const made = LiteGraph.createNode('MarkdownNote');
+    app.graph.add(made);
+    made.title = 'About this workflow';
+    made.widgets[0].value = note.text;
+    Object.assign(made.properties, note.properties);
+    made.pos = [0, 30];
+    made.setSize(note.size);
+}"""
+
+
+def all_graphs() -> list[Graph]:
+    """Every graph that is shipped."""
+    return [*wan_graphs(), *other_graphs(), *demo_graphs()]
+
+
+def versions(url_stats: dict) -> dict:
+    """Version of ComfyUI, and ours."""
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    own = {key: re.search(rf'^{key} = "(.+)"$', project, re.M)[1] for key in ("name", "version")}
+    return {"core": url_stats["system"]["comfyui_version"], **own}
+
+
+def properties(class_type: str, files: list, version: dict) -> dict:
+    """What a node says of its origin and of the files it needs."""
+    ours = class_type.startswith("Pusa")
+    made = {"cnr_id": version["name"] if ours else "comfy-core", "ver": version["version"] if ours else version["core"]}
+    if files:
+        made["models"] = [{"name": file.name, "url": file_url(file), "directory": file.folder} for file in files]
+    return made
+
+
+def draft(editor: Editor, graph: Graph, version: dict) -> dict:
+    """The graph as the page builds it, without places."""
+    ids = graph.ids()
+    wanted = {
+        str(ids[key]): {
+            "properties": properties(node.class_type, node.files, version),
+            "mode": 2 if node.muted else 0,
+            "width": node.width,
+            "height": node.height,
+        }
+        for key, node in graph.nodes.items()
+    }
+    note = {"text": graph.note, "size": graph.note_size(), "properties": properties("MarkdownNote", [], version)}
+    # The page keeps previews by the number of their node: cleaned away, they do not come to the nodes of the next graph.
+    editor.evaluate("([api, name]) => { app.clean(); app.loadApiJson(api, name); }", [graph.api(), graph.name])
+    editor.settle()
+    editor.evaluate(FINISH, [wanted, note])
+    return steady(editor.saved(), graph.name)
+
+
+def steady(workflow: dict, name: str) -> dict:
+    """The same workflow without what differs from one build to the next: identity, view, numbers of links."""
+    digest = hashlib.sha256(name.encode()).digest()[:16]
+    workflow |= {"id": str(uuid.UUID(bytes=digest, version=4)), "revision": 0}
+    workflow["extra"].pop("ds", None)
+    workflow["nodes"].sort(key=lambda node: node["id"])
+    links = sorted(workflow["links"], key=lambda link: (link[3], link[4]))
+    number = {link[0]: new for new, link in enumerate(links, 1)}
+    workflow["links"] = [[number[link[0]], *link[1:]] for link in links]
+    workflow["last_link_id"] = len(links)
+    for node in workflow["nodes"]:
+        for slot in node.get("inputs", []):
+            slot["link"] = number.get(slot.get("link"))
+        for slot in node.get("outputs", []):
+            slot["links"] = sorted(number[link] for link in slot.get("links") or []) or None
+    return workflow
+
+
+def sizes(workflow: dict, boxes: dict) -> dict:
+    """Width and height of each node, the larger of its saved and its drawn size."""
+    title = 30
+    saved = {node["id"]: node["size"] for node in workflow["nodes"]}
+    return {id: (max(saved[id][0], box[2]), max(saved[id][1], box[3] - title)) for id, box in boxes.items()}
+
+
+def place(workflow: dict, graph: Graph, measured: dict) -> dict:
+    """Write places and groups into a workflow."""
+    ids = graph.ids()
+    places, groups = arrange(graph, {key: measured[id] for key, id in ids.items()})
+    position = {ids[key]: list(place) for key, place in places.items()}
+    for node in workflow["nodes"]:
+        node["pos"] = position.get(node["id"], [0, 30])
+    workflow["groups"] = [
+        {"id": number, "title": title, "bounding": box, "color": GREEN if title in OPEN else BLUE, "flags": {}}
+        for number, (title, box) in enumerate(groups, 1)
+    ]
+    return workflow
+
+
+def build(editor: Editor, version: dict, graphs: list[Graph], folder: Path) -> None:
+    """Write the workflow and the API twin of every graph.
+
+    The page draws each graph twice, so that its places leave room for the nodes of either kind.
+    """
+    editor.nodes2(False)
+    drafts = {graph.name: draft(editor, graph, version) for graph in graphs}
+    editor.nodes2(True)
+    for graph in graphs:
+        editor.open(drafts[graph.name], graph.name)
+        place(drafts[graph.name], graph, sizes(drafts[graph.name], editor.boxes()))
+    editor.nodes2(False)
+    (folder / "api").mkdir(parents=True, exist_ok=True)
+    for graph in graphs:
+        editor.open(drafts[graph.name], graph.name)
+        write(folder / f"{graph.name}.json", steady(editor.saved(), graph.name))
+        write(folder / "api" / f"{graph.name}.json", editor.prompt())
+
+
+def thumbnail(editor: Editor, base: Path, graph: Graph, folder: Path) -> Image.Image:
+    """The thumbnail of a graph; a demo is run for it."""
+    if not graph.name.startswith("demo_"):
+        return wan_thumbnail(graph)
+    editor.open(json.loads((folder / f"{graph.name}.json").read_text(encoding="utf-8")), graph.name)
+    outputs = editor.finished(editor.queue())
+    (file,) = [file for output in outputs.values() for file in output.get("images", []) if file["filename"].endswith(".mp4")]
+    return demo_card(base / "output" / file["subfolder"] / file["filename"])
+
+
+def write(path: Path, content: dict) -> None:
+    """A JSON file in the form that git shows changes of well."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=True) + "\n", encoding="utf-8")

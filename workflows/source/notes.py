@@ -1,0 +1,147 @@
+"""The words of the notes: what a graph does, which files it needs, three settings worth changing, and where to put files."""
+
+from .graph import Graph, file_url
+
+INPUTS = "the folder `assets/input` of this pack; copy its files to `ComfyUI/input` to run the graph as it is"
+WHAT = {
+    "t2v": "A video from words alone.",
+    "i2v": "A picture comes alive: it is the first frame, the prompt says what happens.",
+    "start_end": "The video begins with one picture and ends with another.",
+    "keyframes": "The video passes through three pictures: at its start, in the middle and at its end.",
+    "completion": "The start of a clip and the end of a clip are given; what lies between is drawn.",
+    "extension": "A clip goes on: its last 13 frames lead to 68 new ones. Your frames stay as they are, sound and frame rate too.",
+    "transition": "New frames lead from the end of one clip to the start of another. Your frames stay as they are.",
+}
+NAMES = {
+    "t2v": "text to video", "i2v": "image to video", "start_end": "start and end frames", "keyframes": "keyframes",
+    "completion": "completion", "extension": "extension", "transition": "transition",
+}  # fmt: skip
+LENGTH = "`length` in **Size and length**: 81 frames are 5 seconds at 16 frames per second; always 4n + 1."
+OVERLAP = "`overlap`: the frames that the model is given; more carry the motion further. Overlap and new frames should make 81"
+KEYFRAMES = "`positions` in **Keyframes (Pusa)**: the frame of each picture, `last` for the last one."
+WORTH = {
+    "t2v": ("`seed` in **KSampler (Pusa)**: another number is another video.", LENGTH),
+    "i2v": ("`noise` in **Keyframes (Pusa)**: 0 keeps the picture exactly, 0.3 moves more.", LENGTH),
+    "start_end": ("`noise` in **Keyframes (Pusa)**: one value for each picture. A higher one for the end arrives softly.", LENGTH),
+    "keyframes": (KEYFRAMES, "`noise` in **Keyframes (Pusa)**: one value for each picture; 0 keeps it exactly."),
+    "completion": (
+        "`frames` in both **Video Frames (Pusa)**: 1 and 5 are the official choice; 13 at each end keeps the motion, too.",
+        "`noise` in both: lower keeps the given frames more exactly.",
+    ),
+    "extension": (
+        "`hops` in **Extend Video (Pusa)**: how often the video is extended. A prompt for each hop can be connected.",
+        f"{OVERLAP}: 13 + 68.",
+    ),
+    "transition": ("`new_frames` in **Transition (Pusa)**: how long the way is, 4n - 1.", f"{OVERLAP}: 13 + 55 + 13."),
+}
+STRENGTH = {
+    "wan21": "`strength` in **Load Model (Pusa)**: 1.3 to 1.5. Higher follows the given frames more closely and moves less.",
+    "wan22": "`strength_high` in **Load Model Pair (Pusa)**: higher follows the given frames more closely and moves less.",
+}
+SEEN = "**Plot Condition (Pusa)** shows which frames are given, and how much noise each gets."
+DEMO = {
+    "t2v": ("A video from words alone, which are stored in a file.", "`seed` in **KSampler (Pusa)**"),
+    "i2v": ("A picture comes alive.", "`noise` in **Keyframes (Pusa)**: 0 keeps the picture exactly"),
+    "start_end": ("From a first picture to a last one.", "`noise` in **Keyframes (Pusa)**: 0 keeps the pictures exactly"),
+    "keyframes": ("Through three pictures.", "`positions` in **Keyframes (Pusa)**: `0, 16, last`"),
+    "completion": ("The start and the end of a clip are given; what lies between is drawn.", "`frames` in **Video Frames (Pusa)**"),
+    "extend": ("13 frames of a clip lead to 20 new ones.", "`overlap` in **Extend Video (Pusa)**"),
+    "extend_ten": ("A clip goes on for ten hops of 20 frames, with a prompt for each hop.", "the prompts of the hops"),
+    "prepend": ("What came before 9 frames of a clip: 24 new ones.", "`overlap` in **Extend Video (Pusa)**"),
+    "transition": ("11 new frames lead from the end of one clip to the start of another.", "`new_frames` in **Transition (Pusa)**"),
+    "loop": ("15 new frames lead from the end of a clip back to its start.", "`new_frames` in **Transition (Pusa)**"),
+}
+
+
+def compose(title: str, what: list, files: str, worth: list, inputs: str = "") -> str:
+    """A note in Markdown."""
+    parts = [f"# {title}", *what, "## Files", files]
+    if inputs:
+        parts += ["## Pictures and clips", inputs]
+    settings = "\n".join(f"{number}. {line}" for number, line in enumerate(worth, 1))
+    return "\n\n".join([*parts, "## Worth changing", settings]) + "\n"
+
+
+def file_list(graph: Graph) -> str:
+    """The official files of a graph, with their links and folders."""
+    lines = []
+    for file in graph.files():
+        renamed = "" if file.source.endswith(file.name) else ", saved under this name"
+        lines.append(f"- [{file.name}]({file_url(file)}) to `models/{file.folder}`{renamed}")
+    return "\n".join(lines)
+
+
+def wan_note(graph: Graph, task: str, title: str, steps: int, cfg: float) -> str:
+    """The note of a graph for Wan2.1 or Wan2.2."""
+    what = [WHAT[task], f"{steps} steps at cfg {cfg:g}, 832 x 480, 16 frames per second."]
+    if cfg == 1:
+        what[-1] += " At cfg 1 the negative prompt is not used."
+    if "condition" in graph.nodes:
+        what.append(SEEN)
+    family = graph.name.split("_")[0]
+    if family == "wan21":
+        what.append(
+            "For 4 steps: choose a LightX2V LoRA as `distill_lora_name`, then set `steps` to 4 and `cfg` to 1 in the sampling "
+            "node. The low-noise one for Wan2.2 does for Wan2.1; `python dev.py download lightx2v` fetches it."
+        )
+    inputs = "" if task == "t2v" else f"Choose your own in the green group. Those shown are in {INPUTS}."
+    return compose(f"{title}: {NAMES[task]}", what, file_list(graph), [*WORTH[task], STRENGTH[family]], inputs)
+
+
+def demo_note(task: str) -> str:
+    """The note of a graph for the embedded model."""
+    what, setting = DEMO[task]
+    files = (
+        "The model comes with this pack: copy the folders in `assets/nano/models` to `ComfyUI/models`, and the files in "
+        "`assets/nano/input` to `ComfyUI/input`, then press R. Under `python dev.py serve` they are in place."
+    )
+    about = (
+        "The embedded model knows only a world of moving shapes, 64 x 64 pixels. It is here to show how the graph works, in "
+        "seconds and on any processor; for real videos take the graph of the same task for Wan."
+    )
+    worth = [f"{setting}.", "`steps`: 4 is faster, 20 a little better.", "`strength` in **Load Model (Pusa)**."]
+    return compose(f"Demo: {task.replace('_', ' ')}", [what, about], files, worth)
+
+
+def any_sampler_note(graph: Graph) -> str:
+    """The note of the graph for other samplers."""
+    what = [
+        "**Apply Condition (Pusa)** makes per-frame noise work in any sampler node that takes a MODEL and a LATENT: connect both "
+        "of its outputs. Here it is SamplerCustomAdvanced with dpmpp_2m, for Wan2.1.",
+        "VAE Encode encodes the picture and **Latent Frames (Pusa)** puts it on the timeline; Keyframes (Pusa) does both at once.",
+        SEEN,
+    ]
+    worth = ["`sampler_name` in **Any sampler**.", "`steps` in **Scheduler (Pusa)**.", "`noise` in **Latent Frames (Pusa)**."]
+    inputs = f"Choose your own in the green group. The one shown is in {INPUTS}."
+    return compose("Any sampler", what, file_list(graph), worth, inputs)
+
+
+def prompt_files_note(graph: Graph) -> str:
+    """The note of the graph that stores prompts."""
+    what = [
+        "Encodes two prompts once and stores them in `models/prompts`. From then on the 11 GB text encoder is not needed for them.",
+        "1. Run this graph.\n2. Press R, so that the files are listed.\n3. In the graph of your video, put two **Load Prompt "
+        "(Pusa)** in the place of Load CLIP and both CLIP Text Encode. The muted ones here are to copy.",
+    ]
+    worth = [
+        "The texts of both prompts.",
+        "`prompt_name` in **Save Prompt (Pusa)**: the name of the file; a subfolder is allowed.",
+        "`overwrite`: off, a name that holds another prompt is an error.",
+    ]
+    return compose("Stored prompts", what, file_list(graph), worth)
+
+
+def merge_note(graph: Graph) -> str:
+    """The note of the graph that merges a LoRA."""
+    what = [
+        "Writes a model file with the Pusa LoRA merged in, which starts faster and takes less memory. It takes about 1 GB of "
+        "memory, no graphics card, and room for a second file as large as the first.",
+        "Then choose the new file in Load Diffusion Model, with no Pusa LoRA behind it. For Wan2.2 merge twice: the high LoRA into "
+        "the high-noise file, the low LoRA into the low-noise file.",
+    ]
+    worth = [
+        "`strength`: 1.4 for Wan2.1 and the low-noise expert, 1.5 for the high-noise one. It is fixed in the new file.",
+        "`filename`: the name of the new file.",
+        "`lora_name_2`: a LightX2V LoRA to merge as well, at 1.",
+    ]
+    return compose("Merge a LoRA", what, file_list(graph), worth)

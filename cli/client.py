@@ -136,15 +136,16 @@ class ComfyClient:
         if prompt_id not in self._jobs:
             raise ComfyError(f"Prompt {prompt_id} is not one that this client queued and has not followed yet.")
         job = self._jobs[prompt_id]
-        last = None
+        event, last = None, None
         try:
             while True:
-                try:
-                    kind, data = await asyncio.wait_for(job.events.get(), self.silence)
-                except asyncio.TimeoutError:
+                event = event or asyncio.ensure_future(job.events.get())
+                # Not asyncio.wait_for: before Python 3.12 it forgets a cancellation that comes together with an event.
+                if not (await asyncio.wait({event}, timeout=self.silence))[0]:
                     if await self._is_over(prompt_id):
                         return
                     continue
+                (kind, data), event = event.result(), None
                 if kind == "execution_success":
                     return
                 raise_end(kind, data)
@@ -155,6 +156,8 @@ class ComfyClient:
                         on_progress(progress)
                     last = progress
         finally:
+            if event:
+                event.cancel()
             del self._jobs[prompt_id]
 
     async def rejoin(self, prompt_id: str, pause: float = 1.0) -> bool:

@@ -163,6 +163,25 @@ def test_a_prompt_of_someone_else_cannot_be_followed(session):
         session(lambda client: client.follow("0"))
 
 
+def test_a_cancellation_that_comes_together_with_an_event_is_not_forgotten(session):
+    """As `asyncio.wait_for` does before Python 3.12: Ctrl-C would be followed by all the jobs that wait."""
+
+    async def stop(client):
+        for delay in range(6):  # turns of the event loop between the two
+            prompt_id = await client.queue(slow(200 + delay))
+            following = asyncio.create_task(client.follow(prompt_id))
+            await asyncio.sleep(0)
+            client._jobs[prompt_id].events.put_nowait(("status", {}))
+            for _ in range(delay):
+                await asyncio.sleep(0)
+            following.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(following, 5)
+            await client.cancel(prompt_id)
+
+    session(stop)
+
+
 def test_no_server_is_an_error_that_names_the_address():
     async def talk():
         async with ComfyClient(f"http://127.0.0.1:{free_port()}") as client:

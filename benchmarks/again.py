@@ -1,6 +1,6 @@
 """What a ComfyUI server does again when a graph is queued with one thing changed: calls of its own functions, counted.
 
-The graph is image-to-video on the embedded model. The numbers come from inside the server (`benchmarks/counting.py`).
+The graph is start and end frames on the embedded model. The numbers come from inside the server (`benchmarks/counting.py`).
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from cli.client import ComfyClient
-from cli.graphs import task_graph
+from cli.graphs import demo_graph
 from cli.host import ROOT
 from cli.server import ComfyServer, cpu_arguments
 from devtools.places import prepare_base
@@ -21,23 +21,24 @@ from .report import Limit, Table, main
 FREE = ("noise", "position", "seed", "prompt")
 CHANGES = {
     "nothing": {},
-    "noise": {"condition": {"noise": "0.3"}},
-    "position": {"condition": {"positions": "16"}},
-    "seed": {"sampler": {"seed": 1}},
-    "prompt": {"positive": {"prompt_name": "nano_negative.safetensors"}},
-    "picture": {"picture0": {"image": "nano_16.png"}},
-    "LoRA strength": {"model": {"strength": 1.2}},
+    "noise": {"Keyframes (Pusa)": {"noise": "0.3"}},
+    "position": {"Keyframes (Pusa)": {"positions": "0, 20"}},
+    "seed": {"KSampler (Pusa)": {"seed": 1}},
+    "prompt": {"Prompt": {"prompt_name": "nano_negative.safetensors"}},
+    "picture": {"Start picture": {"image": "nano_16.png"}},
+    "LoRA strength": {"Load Model (Pusa)": {"strength": 1.2}},
 }
 
 
 async def queue_all(url: str) -> dict[str, dict[str, int]]:
     """Queue the graph, then with each change on top of those before it; returns the calls that each queueing took."""
-    graph, found = task_graph("i2v", steps=2), {}
+    graph, found = demo_graph("start-end", steps=2), {}
+    titled = {node["_meta"]["title"]: node for node in graph.values()}
     async with ComfyClient(url) as client:
         before = await client.get("/calls")
         for change, nodes in {"the first time": {}, **CHANGES}.items():
-            for name, inputs in nodes.items():
-                graph[name]["inputs"] |= inputs
+            for title, inputs in nodes.items():
+                titled[title]["inputs"] |= inputs
             await client.run(graph)
             after = await client.get("/calls")
             found[change] = {name: after[name] - before[name] for name in after}

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .client import ComfyClient, ComfyError
-from .graphs import TASKS, task_graph
+from .graphs import TASKS, demo_graph
 from .progress import ProgressBar
 from .server import ComfyServer, ServerDied, cpu_arguments
 from .sheet import contact_sheet
@@ -17,8 +17,8 @@ INPUTS = Path(__file__).resolve().parent.parent / "assets" / "nano" / "input"
 
 
 async def make_video(url: str, task: str, seed: int) -> list:
-    """Queue the graph of a task on the server at `url` and follow it; returns the saved files."""
-    graph = task_graph(task, seed)
+    """Queue the graph of a task on the server at `url` and follow it; returns the saved videos."""
+    graph = demo_graph(task, seed)
     async with ComfyClient(url) as client:
         for made in graph.values():
             name = made["inputs"].get("image") or made["inputs"].get("file")
@@ -28,7 +28,7 @@ async def make_video(url: str, task: str, seed: int) -> list:
         try:
             files = await client.run(graph, bar)
             bar.show(1.0, "done")
-            return files
+            return [file for file in files if file.type == "output"]  # the plot is a preview
         finally:
             bar.end()
 

@@ -13,7 +13,7 @@ import pytest
 from command_line import SMALL, ask, lines_until, make_server, run, start, tell
 
 from cli.client import ComfyClient, ExecutionInterrupted
-from cli.graphs import task_graph
+from cli.graphs import demo_graph
 from cli.server import free_port
 
 SLOW = (*SMALL[2:], "--num_inference_steps", "30")  # a second or more
@@ -89,7 +89,7 @@ def test_a_prompt_that_someone_takes_from_the_queue_ends_the_wait(server):
     async def talk():
         async with ComfyClient(server.url) as client:
             client.silence = 0.5
-            first, second = [await client.queue(task_graph("t2v", seed, 60)) for seed in (31, 32)]
+            first, second = [await client.queue(demo_graph("t2v", seed, 60)) for seed in (31, 32)]
             tell(server.url, "/queue", clear=True)
             with pytest.raises(ExecutionInterrupted, match="taken from the queue"):
                 await client.follow(second)

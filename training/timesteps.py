@@ -27,9 +27,10 @@ def draw_levels(settings: Settings, batch: int, frames: int, generator: Generato
     a clip (``scalar``, and with probability ``1 - p_async`` in ``vector``). At shift 5 the mean level is 0.748.
 
     With probability ``p_condition`` a clip is drawn as it will be sampled instead: its frames share one level s, but for 1 to
-    T / 2 of them, chosen evenly. Those are condition frames at level ``m s``, where the multiplier m is 0 for half of
-    them and even in [0, 1) for the rest. Drawn apart, a frame is as good as clean once in 50 times and its neighbours
-    hardly ever share a level; a small network does not learn from that what to do with clean frames (``assets/nano``).
+    T / 2 of them: the first ones, the last ones, or frames anywhere, a third of the clips each. Those are condition frames at
+    level ``m s``. The multiplier m is 0 for all of them in every other clip; else it is 0 for half of them and even in [0, 1) for
+    the rest. Drawn apart, a frame is as good as clean once in 50 times and its neighbours hardly ever share a level; a
+    small network does not learn from that what to do with clean frames (``assets/nano``).
 
     Returns:
         Levels in [0, 1], float32: [batch, frames] for ``vector``, [batch, 1] for ``scalar``; 0 for clean condition frames only.
@@ -67,10 +68,14 @@ def _draw(levels: Tensor, shape: tuple[int, int], generator: Generator) -> Tenso
 
 def _draw_multipliers(batch: int, frames: int, generator: Generator) -> Tensor:
     """Multipliers [batch, frames] of the level: 1, and for 1 to frames / 2 condition frames 0 or in [0, 1)."""
-    rank = torch.rand(batch, frames, generator=generator).argsort(1).argsort(1)
+    number = torch.arange(frames)
+    anywhere = torch.rand(batch, frames, generator=generator).argsort(1).argsort(1)
+    ranks = torch.stack([anywhere, number.expand(batch, -1), (frames - 1 - number).expand(batch, -1)])
+    rank = ranks[torch.randint(3, (batch,), generator=generator), torch.arange(batch)]
     count = 1 + (torch.rand(batch, 1, generator=generator) * (frames // 2)).long()
     multiplier = torch.rand(batch, frames, generator=generator)
-    clean = torch.rand(batch, frames, generator=generator) < 0.5
+    share = 0.5 + 0.5 * torch.randint(2, (batch, 1), generator=generator)
+    clean = torch.rand(batch, frames, generator=generator) < share
     return torch.where(rank < count.clamp(max=frames - 1), multiplier.masked_fill(clean, 0.0), 1.0)
 
 

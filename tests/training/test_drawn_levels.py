@@ -88,15 +88,27 @@ def test_conditions_are_drawn_as_they_are_sampled():
     condition = levels < shared_level
     assert shared_level.mean() == pytest.approx(0.748, abs=0.01)
     assert set(condition.sum(1).tolist()) == set(range(1, FRAMES // 2 + 1))
-    assert condition.float().mean(0) == pytest.approx(torch.full((FRAMES,), 5.5 / FRAMES), abs=0.04)
     multipliers = (levels / shared_level)[condition]
-    assert (multipliers == 0).float().mean() == pytest.approx(0.5, abs=0.02)
+    assert (multipliers == 0).float().mean() == pytest.approx(0.75, abs=0.02)
     assert multipliers[multipliers > 0].mean() == pytest.approx(0.5, abs=0.02)
+    clean = ((levels == 0) == condition).all(1).float().mean()
+    assert clean == pytest.approx(0.5 + 0.5 * 0.1, abs=0.03), "every other clip, and a few by chance"
+
+
+def test_conditions_are_the_first_frames_the_last_ones_or_any():
+    levels = drawn(p_condition=1.0)
+    condition = levels < levels.amax(1, keepdim=True)
+    count = condition.sum(1)
+    first = (condition.cumprod(1).sum(1) == count).float().mean()
+    last = (condition.flip(1).cumprod(1).sum(1) == count).float().mean()
+    assert first == pytest.approx(1 / 3, abs=0.03) and last == pytest.approx(1 / 3, abs=0.03)
+    middle = condition[:, FRAMES // 2].float().mean()
+    assert middle == pytest.approx(5.5 / FRAMES / 3, abs=0.02)
 
 
 def test_conditions_are_drawn_in_their_share_of_clips():
     clean = (drawn(p_condition=0.25) == 0).any(1)
-    assert clean.float().mean() == pytest.approx(0.25 * 0.9, abs=0.05)
+    assert clean.float().mean() == pytest.approx(0.25 * 0.95, abs=0.05)
 
 
 def test_a_clip_of_one_frame_has_no_conditions():

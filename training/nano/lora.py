@@ -5,6 +5,7 @@ Run as `python -m training.nano lora LATENTS.safetensors BASE.safetensors OUTPUT
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from .ship import PLACES
 
 RANK = 32
 SETTINGS = Settings(
-    steps=3000,
+    steps=5000,
     batch_size=16,
     learning_rate=2e-3,
     lr_schedule="cosine",
@@ -34,6 +35,8 @@ SETTINGS = Settings(
     save_every=500,
     seed=0,
 )
+# One after the other: a warm restart, with more clips as they are sampled
+CYCLES = (SETTINGS, replace(SETTINGS, steps=4000, learning_rate=1.5e-3, p_condition=0.85, seed=1))
 
 
 def main(arguments: list[str]) -> int:
@@ -42,11 +45,15 @@ def main(arguments: list[str]) -> int:
     dataset, base = load_dataset(data), load_base(source)
     base.network.float()
     add_lora(base.network, RANK)
+    done = 0
 
     def save(network: torch.nn.Module, result: Result) -> None:
-        record = {"base": PLACES["base"], "rank": RANK, "steps": result.step, "dataset_hash": dataset.hash}
-        save_trained(output, base, record | {"settings": SETTINGS.as_dict()}, torch.float16, lora=True)
+        record = {"base": PLACES["base"], "rank": RANK, "steps": done + result.step, "dataset_hash": dataset.hash}
+        record["settings"] = [settings.as_dict() for settings in CYCLES]
+        save_trained(output, base, record, torch.float16, lora=True)
 
     with sdpa_kernel(SDPBackend.MATH):  # see base.py
-        train(base.network, dataset, SETTINGS, output.with_suffix(""), resume="auto", on_save=save)
+        for number, settings in enumerate(CYCLES, 1):
+            train(base.network, dataset, settings, output.with_suffix("") / f"cycle-{number}", resume="auto", on_save=save)
+            done += settings.steps
     return 0

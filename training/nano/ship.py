@@ -26,7 +26,7 @@ PLACES = {
     "lora": "models/loras/pusa_nano_lora.safetensors",
 }
 LARGER = 4  # times that pictures and clips are enlarged
-EXAMPLE = 1  # held-out scene that the examples come from
+EXAMPLE = 198  # held-out scene that the examples come from
 PICTURES = (0, 16, 32)
 WAYS = ("right", "down", "left", "up")  # that the thing of the example goes in further prompts, for a clip of many hops
 CLIPS = {"begins": slice(0, 13), "ends": slice(24, 33)}

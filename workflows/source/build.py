@@ -85,6 +85,8 @@ def steady(workflow: dict, name: str) -> dict:
     workflow |= {"id": str(uuid.UUID(bytes=digest, version=4)), "revision": 0}
     workflow["extra"].pop("ds", None)
     workflow["nodes"].sort(key=lambda node: node["id"])
+    for node in workflow["nodes"]:
+        in_order(node, workflow["links"])
     links = sorted(workflow["links"], key=lambda link: (link[3], link[4]))
     number = {link[0]: new for new, link in enumerate(links, 1)}
     workflow["links"] = [[number[link[0]], *link[1:]] for link in links]
@@ -95,6 +97,21 @@ def steady(workflow: dict, name: str) -> dict:
         for slot in node.get("outputs", []):
             slot["links"] = sorted(number[link] for link in slot.get("links") or []) or None
     return workflow
+
+
+def in_order(node: dict, links: list) -> None:
+    """Put the sockets of a growing input together, by their numbers; the page leaves them as they came."""
+    slots, first = node.get("inputs", []), {}
+
+    def place(index: int) -> tuple:
+        numbered = re.fullmatch(r"(.+\..+?)(\d+)", slots[index]["name"])
+        return (first.setdefault(numbered[1], index), int(numbered[2])) if numbered else (index, 0)
+
+    order = sorted(range(len(slots)), key=place)
+    slots[:] = [slots[index] for index in order]
+    for link in links:
+        if link[3] == node["id"]:
+            link[4] = order.index(link[4])
 
 
 def sizes(workflow: dict, boxes: dict) -> dict:

@@ -110,7 +110,7 @@ def extend(
             window = _window(sampler, positives[min(hop, len(positives) - 1)], plan, hop, context, backwards)
             drawn, new = window[: plan.overlap], window[plan.overlap :]
             if hop == 0:
-                first_drawn = drawn.flip(0) if backwards else drawn
+                first_drawn = drawn.flip(0) if backwards else drawn.clone()
             if plan.color_match:
                 colors = ColorMap.between(drawn, context, plan.color_match)
                 drawn, new = colors.apply(drawn), colors.apply(new)
@@ -121,7 +121,8 @@ def extend(
                 put(done - plan.cross_fade, context[kept:])
             behind = torch.cat([context, new])
             put(resampling.clip_steps(done), resampling.to_clip(behind[plan.overlap - 1 :], done, done + plan.new_frames))
-            context = behind[-plan.overlap :]
+            context = behind[-plan.overlap :].clone()
+            del window, drawn, new, behind  # before the next window comes
         whole = frames.tensor()
     return Joined(whole, whole[:added] if backwards else whole[len(whole) - added :], first_drawn, added if backwards else 0)
 

@@ -53,7 +53,7 @@ def transition(
         before, behind = tail.inwards().flip(0), head.inwards()
         window = sampler.draw(positive, seed, 2 * overlap + new_frames, before, behind)
         drawn, new, drawn_behind = window.split([overlap, new_frames, overlap])
-        first_drawn = drawn
+        first_drawn = drawn.clone()
         if color_match:
             colors = ColorMap.between(drawn, before, color_match)
             colors_behind = ColorMap.between(drawn_behind, behind, color_match)

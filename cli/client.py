@@ -201,7 +201,7 @@ class ComfyClient:
         """Take a prompt out of the queue, or stop it if it runs."""
         await self._request("POST", "/queue", json={"delete": [prompt_id]})
         await self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
-        if prompt_id in self._jobs and prompt_id not in await self._queued():
+        if prompt_id not in await self._queued() and prompt_id in self._jobs:  # in this order: it may end while we ask
             # The server says nothing about a prompt that it had not begun.
             self._jobs[prompt_id].events.put_nowait(("execution_interrupted", {}))
 

@@ -125,7 +125,7 @@ class PusaExtendVideo(io.ComfyNode):
                     tooltip="Frames that each hop adds, a multiple of 4. Wan is at home where overlap and new frames make 81.",
                 ),
                 io.Int.Input("hops", default=1, min=1, max=1000, tooltip="How many times the video is extended."),
-                io.String.Input("noise", default="0", tooltip=NOISE_TIP),
+                io.String.Input("noise", default="0.0..0.2", tooltip=NOISE_TIP),
                 io.Combo.Input(
                     "direction",
                     options=list(DIRECTIONS),

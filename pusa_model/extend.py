@@ -18,6 +18,7 @@ from .window import WindowSampler
 
 DIRECTIONS = ("forwards", "backwards")
 HOP_SEEDS = ("increment", "fixed")
+OWN_FADE = 4  # frames of a window that fade into the drawing of them by the next one: those of its last latent
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Plan:
         seed, hop_seed: of the noise; hop k, from 0, takes ``seed + k`` (``increment``) or ``seed`` (``fixed``).
         color_match: share in [0, 1] to which the colours of a window are brought to those of its overlap.
         cross_fade: last frames of the overlap that fade from the given to the drawn ones, at most ``overlap``. 0 keeps every
-            frame of the clip as it is.
+            frame of the clip as it is. Between two hops, where no frame is of the clip, at least ``OWN_FADE`` frames fade.
         resample: see ``Resampling``.
 
     Raises:
@@ -62,6 +63,11 @@ class Plan:
         if self.cross_fade and self.resample != "keep":
             raise InputError("`cross_fade` needs `resample` keep; a frame of one rate cannot fade into one of another.")
 
+    def fade(self, hop: int) -> int:
+        """Frames of the overlap of a hop, from 0, that fade into its drawing of them."""
+        own = min(OWN_FADE, hop * self.new_frames, self.overlap - 1)
+        return max(self.cross_fade, own)
+
 
 def extend(
     clip: Clip,
@@ -73,8 +79,9 @@ def extend(
 ) -> Joined:
     """Make a clip longer.
 
-    A hop is given the last ``overlap`` frames, draws a window of ``overlap + new_frames`` and keeps its new frames. One window
-    is held at a time. Backwards is the same with time turned round.
+    A hop is given the last ``overlap`` frames, draws a window of ``overlap + new_frames`` and keeps its new frames. The frames
+    of a hop fade into the next one's drawing of them, so that a window may move what it goes on from (``noise``) without a jump;
+    ``python dev.py bench extend`` measures it. One window is held at a time. Backwards is the same with time turned round.
 
     Args:
         positives: CONDITIONING of each hop; the last one goes on for the hops that follow.
@@ -114,13 +121,12 @@ def extend(
             if plan.color_match:
                 colors = ColorMap.between(drawn, context, plan.color_match)
                 drawn, new = colors.apply(drawn), colors.apply(new)
-            done = hop * plan.new_frames
-            if plan.cross_fade:
-                kept = plan.overlap - plan.cross_fade
+            fade, done = plan.fade(hop), hop * plan.new_frames
+            first, last, kept = done - fade, done + plan.new_frames, plan.overlap - fade
+            if fade:
                 context = torch.cat([context[:kept], cross_fade(context[kept:], drawn[kept:])])
-                put(done - plan.cross_fade, context[kept:])
-            behind = torch.cat([context, new])
-            put(resampling.clip_steps(done), resampling.to_clip(behind[plan.overlap - 1 :], done, done + plan.new_frames))
+            behind = torch.cat([context[:1], context, new])  # one more in front, for a fade over the whole overlap
+            put(resampling.clip_steps(first), resampling.to_clip(behind[kept:], first, last))
             context = behind[-plan.overlap :].clone()
             del window, drawn, new, behind  # before the next window comes
         whole = frames.tensor()

@@ -158,6 +158,24 @@ def test_running_and_waiting_prompts_can_be_cancelled(session):
     assert [type(result) for result in session(talk)] == [ExecutionInterrupted, ExecutionInterrupted]
 
 
+def test_a_prompt_may_end_while_it_is_cancelled(session):
+    async def talk(client):
+        begun, queued = asyncio.Event(), client._queued
+        prompt_id = await client.queue(slow(3))
+        following = asyncio.create_task(client.follow(prompt_id, lambda progress: begun.set()))
+        await begun.wait()
+
+        async def answered_late():
+            await asyncio.wait([following])
+            return await queued()
+
+        client._queued = answered_late
+        await client.cancel(prompt_id)
+        return await asyncio.gather(following, return_exceptions=True)
+
+    assert [type(result) for result in session(talk)] == [ExecutionInterrupted]
+
+
 def test_a_prompt_of_someone_else_cannot_be_followed(session):
     with pytest.raises(ComfyError, match="not one that this client queued"):
         session(lambda client: client.follow("0"))

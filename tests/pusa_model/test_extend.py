@@ -10,9 +10,9 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from pusa.pusa_model import window_store
 from pusa.pusa_model.clip import image_clip
-from pusa.pusa_model.color import ColorMap
+from pusa.pusa_model.color import ColorMap, cross_fade
 from pusa.pusa_model.encode import encode_tail
-from pusa.pusa_model.extend import Plan, extend
+from pusa.pusa_model.extend import OWN_FADE, Plan, extend
 from pusa.pusa_model.window import WindowSampler, padded
 from pusa.pusa_model.window_store import load_window, store_window, window_key
 from pusa.schedulers import InputError
@@ -72,23 +72,56 @@ def test_the_clip_stays_bit_for_bit_and_every_hop_adds_its_frames(sampler, posit
     assert joined.overlap.shape[0] == OVERLAP and 0 <= new.min() and new.max() <= 1
 
 
-def test_a_hop_goes_on_from_the_last_frames(sampler, positive):
-    """Hop by hop the new frames are those that the window draws behind its overlap: none is missing, none comes twice."""
+def by_hand(sampler, positive, given, direction="forwards", seeds=(7, 8, 9)):
+    """The same window by window: the new frames of each, and between two the four that both have drawn, fading."""
+    turned = direction == "backwards"
+    frames = frames_of(given).flip(0) if turned else frames_of(given)
+    context = frames[-OVERLAP:]
+    for hop, seed in enumerate(seeds):
+        ends = (None, context.flip(0)) if turned else (context, None)
+        window = sampler.draw(positive, seed, OVERLAP + NEW, *ends)
+        window = window.flip(0) if turned else window
+        if hop:
+            frames = torch.cat([frames[:-OWN_FADE], cross_fade(frames[-OWN_FADE:], window[:OVERLAP][-OWN_FADE:])])
+        frames = torch.cat([frames, window[OVERLAP:]])
+        context = window[-OVERLAP:]
+    return frames.flip(0) if turned else frames
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_hop_goes_on_from_the_last_frames(sampler, positive, direction):
+    """No frame is missing, none comes twice; between two hops, where no frame is of the clip, one drawing fades into the next."""
+    joined = extend(clip(), [positive], sampler, plan(3, direction))
+    assert torch.equal(joined.frames, by_hand(sampler, positive, clip(), direction))
+    edge = frames_of(clip())[-OVERLAP:] if direction == "forwards" else frames_of(clip())[:OVERLAP]
+    ends = (edge, None) if direction == "forwards" else (None, edge)
+    window = sampler.draw(positive, 7, OVERLAP + NEW, *ends)
+    assert torch.equal(joined.overlap, window[:OVERLAP] if direction == "forwards" else window[-OVERLAP:])
+
+
+@pytest.mark.parametrize(
+    "changes, faded",
+    [
+        ({}, (0, 4, 4)),
+        ({"overlap": 1}, (0, 0, 0)),
+        ({"overlap": 9, "new_frames": 4}, (0, 4, 4)),
+        ({"cross_fade": 2}, (2, 4, 4)),
+        ({"overlap": 13, "cross_fade": 13}, (13, 13, 13)),
+    ],
+)
+def test_what_fades_at_the_joins(changes, faded):
+    """At the first only what was asked for, and never a frame of the clip; at the others at least one latent, and never all."""
+    made = Plan(**({"overlap": OVERLAP, "new_frames": NEW, "hops": 3} | changes))
+    assert tuple(map(made.fade, range(3))) == faded
+
+
+def test_a_fade_over_the_whole_overlap(sampler, positive):
     given = clip()
-    joined = extend(given, [positive], sampler, plan(3))
-    for hop in range(3):
-        end = LENGTH + hop * NEW
-        window = sampler.draw(positive, 7 + hop, OVERLAP + NEW, joined.frames[end - OVERLAP : end], None)
-        assert torch.equal(joined.frames[end : end + NEW], window[OVERLAP:]), hop
-    assert torch.equal(joined.overlap, sampler.draw(positive, 7, OVERLAP + NEW, frames_of(given)[-OVERLAP:], None)[:OVERLAP])
-
-
-def test_a_hop_backwards_leads_up_to_the_first_frames(sampler, positive):
-    joined = extend(clip(), [positive], sampler, plan(3, "backwards"))
-    for hop in range(3):
-        start = joined.before - hop * NEW
-        window = sampler.draw(positive, 7 + hop, OVERLAP + NEW, None, joined.frames[start : start + OVERLAP])
-        assert torch.equal(joined.frames[start - NEW : start], window[:NEW]), hop
+    joined = extend(given, [positive], sampler, plan(1, cross_fade=OVERLAP))
+    window = sampler.draw(positive, 7, OVERLAP + NEW, frames_of(given)[-OVERLAP:], None)
+    assert torch.equal(joined.frames[: LENGTH - OVERLAP], frames_of(given)[:-OVERLAP])
+    faded = cross_fade(frames_of(given)[-OVERLAP:], window[:OVERLAP])
+    assert torch.equal(joined.frames[LENGTH - OVERLAP :], torch.cat([faded, window[OVERLAP:]]))
 
 
 def test_the_noise_rises_towards_the_new_frames(sampler, positive):
@@ -107,10 +140,7 @@ def test_the_noise_rises_towards_the_new_frames(sampler, positive):
 @pytest.mark.parametrize("policy, seeds", [("increment", (7, 8)), ("fixed", (7, 7))])
 def test_seeds_of_the_hops(sampler, positive, policy, seeds):
     joined = extend(clip(), [positive], sampler, plan(hop_seed=policy))
-    for hop, seed in enumerate(seeds):
-        end = LENGTH + hop * NEW
-        window = sampler.draw(positive, seed, OVERLAP + NEW, joined.frames[end - OVERLAP : end], None)
-        assert torch.equal(joined.frames[end : end + NEW], window[OVERLAP:])
+    assert torch.equal(joined.frames, by_hand(sampler, positive, clip(), seeds=seeds))
 
 
 def test_each_hop_takes_its_prompt_and_the_last_one_goes_on(sampler, positive):
@@ -119,7 +149,8 @@ def test_each_hop_takes_its_prompt_and_the_last_one_goes_on(sampler, positive):
     same = extend(clip(), [positive, other, other], sampler, plan(3)).frames
     one = extend(clip(), [positive], sampler, plan(3)).frames
     assert torch.equal(each, same)
-    assert torch.equal(each[: LENGTH + NEW], one[: LENGTH + NEW]) and not torch.equal(each, one)
+    kept = LENGTH + NEW - OWN_FADE
+    assert torch.equal(each[:kept], one[:kept]) and not torch.equal(each, one)
 
 
 def test_only_what_follows_a_changed_prompt_is_sampled_again(sampler, positive):
@@ -133,7 +164,7 @@ def test_only_what_follows_a_changed_prompt_is_sampled_again(sampler, positive):
     prompts[2] = tiny.prompt(9)
     changed = extend(clip(), prompts, sampler, plan(4)).frames
     assert len(sampler.calls) == 2 * one_hop
-    kept = LENGTH + 2 * NEW
+    kept = LENGTH + 2 * NEW - OWN_FADE
     assert torch.equal(changed[:kept], first[:kept]) and not torch.equal(changed[kept:], first[kept:])
 
 

@@ -4,7 +4,7 @@ from . import notes, parts
 from .graph import Graph
 
 SIDE, LENGTH, STEPS, CFG, LARGER = 64, 33, 10, 3.0, 4.0
-HOPS, HOP_STEPS, HOP_FRAMES = 10, 4, 20
+HOPS, HOP_STEPS, HOP_FRAMES, HOP_NOISE = 10, 4, 20, "0.0..0.2"
 WAYS = ("right", "down", "left", "up")  # that the thing goes, hop by hop
 PICTURES = ["nano_00.png", "nano_16.png", "nano_32.png"]
 KEYFRAMES = {"i2v": ([0], "0"), "start_end": ([0, 2], "0, last"), "keyframes": ([0, 1, 2], "0, 16, last")}
@@ -72,5 +72,6 @@ def joined(graph: Graph, task: str, models: dict, words: dict) -> tuple:
         key = stored(graph, f"prompt{hop}", f"nano_{WAYS[hop % 4]}", f"Prompt of hop {hop + 1}", hop // 6)
         prompts[f"positive.prompt{hop}"] = key
     given = prompts | {"negative": words["negative"], "video": parts.clip(graph, "before", file, "Clip", SIDE)}
-    window = {"overlap": overlap, "new_frames": HOP_FRAMES if hops > 1 else LENGTH - overlap, "hops": hops}
+    new, noise = (HOP_FRAMES, HOP_NOISE) if hops > 1 else (LENGTH - overlap, "0")
+    window = {"overlap": overlap, "new_frames": new, "hops": hops, "noise": noise}
     return parts.extend(graph, models, given, steps, CFG, direction=direction, **window), 0

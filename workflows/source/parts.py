@@ -106,7 +106,7 @@ def sample(graph: Graph, models: dict, words: dict, latent: tuple, steps: int, c
 def extend(graph: Graph, models: dict, words: dict, steps: int, cfg: float, **changes) -> str:
     """A clip that goes on; the key of its node."""
     settings = {
-        "overlap": 13, "new_frames": 68, "hops": 1, "noise": "0", "direction": "forwards", "seed": 0,
+        "overlap": 13, "new_frames": 68, "hops": 1, "direction": "forwards", "seed": 0,
         "hop_seed": "increment", "steps": steps, "cfg": cfg, **OFFICIAL, **JOIN, "resample": "keep",
     }  # fmt: skip
     return graph.add("join", "PusaExtendVideo", "Sample", vae=("vae", 0), **models, **words, **(settings | changes))

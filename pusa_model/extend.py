@@ -33,7 +33,7 @@ class Plan:
         seed, hop_seed: of the noise; hop k, from 0, takes ``seed + k`` (``increment``) or ``seed`` (``fixed``).
         color_match: share in [0, 1] to which the colours of a window are brought to those of its overlap.
         cross_fade: last frames of the overlap that fade from the given to the drawn ones, at most ``overlap``. 0 keeps every
-            frame of the clip as it is. Between two hops, where no frame is of the clip, at least ``OWN_FADE`` frames fade.
+            frame of the clip as it is. Between two hops ``OWN_FADE`` frames or more fade, fewer where the overlap is shorter.
         resample: see ``Resampling``.
 
     Raises:

@@ -8,13 +8,12 @@ import pytest
 import tiny
 import torch
 from comfy.patcher_extension import WrappersMP
-from pusa.pusa_model import window_store
 from pusa.pusa_model.clip import image_clip
 from pusa.pusa_model.color import ColorMap, cross_fade
 from pusa.pusa_model.encode import encode_tail
 from pusa.pusa_model.extend import OWN_FADE, Plan, extend
 from pusa.pusa_model.window import WindowSampler, padded
-from pusa.pusa_model.window_store import load_window, store_window, window_key
+from pusa.pusa_model.window_store import load_window, window_key
 from pusa.schedulers import InputError
 
 LENGTH, OVERLAP, NEW = 12, 5, 8
@@ -291,29 +290,3 @@ def test_a_clip_that_is_too_short_is_told_so(sampler, positive):
 def test_more_prompts_than_hops_are_refused(sampler, positive):
     with pytest.raises(InputError, match="3 prompts are connected for 2 hops"):
         extend(clip(), [positive] * 3, sampler, plan())
-
-
-def test_what_was_not_asked_for_longest_is_forgotten(temp, monkeypatch):
-    latent = torch.zeros(1, 16, 2, 4, 4)
-    store_window("first", latent)
-    monkeypatch.setattr(window_store, "LIMIT", 3 * sum(path.stat().st_size for path in temp.rglob("*.safetensors")))
-    for key in ("second", "third"):
-        store_window(key, latent)
-    assert load_window("first") is not None
-    store_window("fourth", latent)
-    assert [load_window(key) is not None for key in ("first", "second", "third", "fourth")] == [True, False, True, True]
-
-
-def test_inputs_that_cannot_be_told_apart_are_not_stored(temp):
-    class Nameless:
-        __slots__ = ()
-
-    assert window_key(thing=Nameless()) is None
-    store_window(None, torch.zeros(1))
-    assert load_window(None) is None and not temp.exists()
-
-
-def test_keys_tell_values_apart(positive):
-    values = (1, 1.0, "1", None, True, [1], {"a": 1}, {"a": 2}, torch.ones(1), torch.ones(2), {1: 2, "a": 3}, positive)
-    keys = [window_key(value=value) for value in values]
-    assert len(set(keys)) == len(keys) and window_key(value=positive) == keys[-1]

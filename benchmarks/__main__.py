@@ -15,7 +15,9 @@ HEAD = """\
 
 Printed by `python dev.py bench`. The calls of a table take turns in one process. *Time*: median. *Ratio*: the median over that of
 the first row. *Round by round*: median and middle half of the ratios of all rounds, and their number; it differs from the ratio
-where the machine was busy. *Peak memory*: the highest above what was taken before the call, so without the weights.
+where the machine was busy. *By the rest*: 1 + the difference in what both calls do not do alike, over the time of the first; on a
+CPU the matrix products, attention and GELU on the same shapes are timed apart, so that their good and bad moments do not count.
+*Peak memory*: the highest above what was taken before the call, so without the weights.
 
 {hardware}
 """

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from .report import TIME_HEADS, UNKNOWN, Table, main, time_cells
+from .report import FINE_HEADS, UNKNOWN, Table, fine_cells, main
 from .side_by_side import interleaved
 from .timesteps import CORE, OTHERS, OURS, core_calls
 
@@ -45,13 +45,13 @@ def tables(arguments):
         try:
             stock, ours = calls.pop(OTHERS)(), calls[OURS]()
         except torch.OutOfMemoryError:
-            rows.append([name, FLAGS.get(name, UNKNOWN), "not enough memory", *[""] * 4])
+            rows.append([name, FLAGS.get(name, UNKNOWN), "not enough memory", *[""] * 5])
             continue
-        times = interleaved(calls, least=arguments.rounds)
+        times = interleaved(calls, least=arguments.rounds, products=True)
         first = first or times.median(CORE)
         change = "none" if torch.equal(stock, ours) else f"{(stock - ours).abs().max():.1e}"
-        rows.append([name, FLAGS.get(name, UNKNOWN), f"{times.median(CORE) / first:.2f}", *time_cells(times, OURS), change])
-    heads = ["attention", "flag", "time to pytorch", *TIME_HEADS, "change of the output"]
+        rows.append([name, FLAGS.get(name, UNKNOWN), f"{times.median(CORE) / first:.2f}", *fine_cells(times, OURS), change])
+    heads = ["attention", "flag", "time to pytorch", *FINE_HEADS, "change of the output"]
     notes = (
         f"Ratio and rounds: {OURS}, against {CORE}. Change: the largest, against ComfyUI's own blocks with the same vector.",
         "flash, sage and xformers are in the table where they are installed and there is a GPU.",

@@ -2,7 +2,7 @@
 
 import sys
 
-from .report import TIME_HEADS, Limit, Table, main, time_cells
+from .report import FINE_HEADS, Limit, Table, fine_cells, main
 from .runs import core_run, empty_latent, first_frames, our_run, words_of
 from .side_by_side import Times, interleaved
 
@@ -42,18 +42,26 @@ def by_length(model, words, side: int, least: int) -> dict[int, Times]:
             CORE: core_run(model, words, latent, **ONE_STEP),
             OURS: our_run(model, words, latent, first_frames(latent, 1), **ONE_STEP),
         }
-        found[frames] = interleaved(calls, least=least)
+        found[frames] = interleaved(calls, least=least, products=True)
     return found
 
 
 def length_rows(found: dict[int, Times]) -> list[list[str]]:
-    """A row for each length: our run, and the time of 20 frames."""
-    return [[f"{frames}", *time_cells(times, OURS), f"{twenty(times, frames):.3g} s"] for frames, times in found.items()]
+    """A row for each length: our run."""
+    return [[f"{frames}", *fine_cells(times, OURS)] for frames, times in found.items()]
 
 
-def twenty(times: Times, frames: int) -> float:
-    """Seconds that our run takes for each 20 frames behind the first."""
-    return 20 * times.median(OURS) / (frames - 1)
+def growth(model, words, side: int, least: int) -> tuple[float, float]:
+    """Time of the longest clip to that of as many frames in the shortest ones, and how far it may be off."""
+
+    def run(latents: int):
+        latent = empty_latent((latents, side, side))
+        return our_run(model, words, latent, first_frames(latent, 1), **ONE_STEP)
+
+    short, long = run(LENGTHS[min(LENGTHS)]), run(LENGTHS[max(LENGTHS)])
+    count = (max(LENGTHS) - 1) // (min(LENGTHS) - 1)
+    calls = {f"{count} short clips": lambda: [short() for _ in range(count)], "a long one": long}
+    return interleaved(calls, least=least, products=True).judged("a long one")
 
 
 def tables(arguments):
@@ -64,23 +72,24 @@ def tables(arguments):
     wan, side = networks.Wan(plan.width, plan.layers, plan.dtypes[0]), SIDE[plan.width]
     words = words_of(wan.inputs(plan.sizes[0]))
     what = f"{wan}, one step of {8 * side} x {8 * side} pixels"
-    heads = ["frames", *TIME_HEADS, "for 20 frames"]
+    heads = ["frames", *FINE_HEADS]
     told = "The ratio is to ComfyUI's KSampler on the same latent, without a condition."
     yield Table(f"Length: {what}", heads, length_rows(by_length(wan.model, words, side, arguments.rounds)), (), (told,))
 
-    found = by_length(windowed(wan.model), words, side, arguments.rounds)
-    shortest, longest = min(LENGTHS), max(LENGTHS)
-    growth = twenty(found[longest], longest) / twenty(found[shortest], shortest)
-    limit = Limit(f"Time for 20 frames in a clip of {longest} to that in one of {shortest}", growth, MOST_GROWTH)
+    model = windowed(wan.model)
+    found = by_length(model, words, side, arguments.rounds)
+    what_grows = f"Time of a clip of {max(LENGTHS)} frames to that of as many in clips of {min(LENGTHS)}"
+    share, doubt = growth(model, words, side, arguments.rounds)
+    limit = Limit(what_grows, share, MOST_GROWTH, doubt)
     title = f"Length in context windows of {WINDOW} latent frames, {OVERLAP} shared: {what}"
     yield Table(title, heads, length_rows(found), (limit,), (told,))
 
     latent = empty_latent((LENGTHS[81], side, side))
     calls = {"none": core_run(wan.model, words, latent, **ONE_STEP)}
     calls |= {str(count): our_run(wan.model, words, latent, first_frames(latent, count), **ONE_STEP) for count in COUNTS}
-    times = interleaved(calls, least=arguments.rounds)
-    rows = [[name, *time_cells(times, name)] for name in calls]
-    yield Table(f"Number of conditions in 81 frames: {what}", ["conditions", *TIME_HEADS], rows)
+    times = interleaved(calls, least=arguments.rounds, products=True)
+    rows = [[name, *fine_cells(times, name)] for name in calls]
+    yield Table(f"Number of conditions in 81 frames: {what}", ["conditions", *FINE_HEADS], rows)
 
 
 if __name__ == "__main__":

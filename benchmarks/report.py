@@ -66,6 +66,7 @@ def with_space(lines: Iterable[str]) -> list[str]:
 
 
 TIME_HEADS = ["time", "ratio", "round by round"]
+FINE_HEADS = [*TIME_HEADS, "by the rest"]
 MEMORY_HEADS = ["peak memory", "ratio"]
 
 
@@ -75,6 +76,12 @@ def time_cells(times: Times, name: str, base: str | None = None) -> list[str]:
     low, middle, high = statistics.quantiles(rounds, n=4)
     spread = f"{middle:.3f} ({low:.3f} to {high:.3f}), {len(rounds)}"
     return [f"{times.median(name):.3g} s", f"{times.ratio(name, base):.3f}", spread]
+
+
+def fine_cells(times: Times, name: str) -> list[str]:
+    """The same, and the ratio by what the calls do otherwise with how far it may be off; that is left out without products."""
+    share, doubt = times.judged(name)
+    return [*time_cells(times, name), f"{share:.4f} +- {doubt:.4f}" if times.products else ""]
 
 
 def memory_cells(memory: dict[str, int | None], name: str, base: str | None = None) -> list[str]:

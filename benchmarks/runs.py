@@ -6,7 +6,7 @@ import torch
 
 from cli.host import pack_module
 
-from .report import MEMORY_HEADS, TIME_HEADS, Limit, Table, main, memory_cells, time_cells
+from .report import FINE_HEADS, MEMORY_HEADS, Limit, Table, fine_cells, main, memory_cells
 from .side_by_side import interleaved, peaks
 
 STEPS, CFG, SHIFT = 2, 3.0, 5.0
@@ -66,14 +66,15 @@ def tables(arguments):
             CORE: core_run(wan.model, words, latent),
             OURS: our_run(wan.model, words, latent, first_frames(latent, 1)),
         }
-        times = interleaved(calls, least=arguments.rounds)
+        times = interleaved(calls, least=arguments.rounds, products=True)
         memory = peaks(calls, plan.device)
         place = f"{wan}, {size}"
-        rows += [[place if name == CORE else "", name, *time_cells(times, name), *memory_cells(memory, name)] for name in calls]
-        share, doubt = times.typical(OURS)
+        for name in calls:
+            rows.append([place if name == CORE else "", name, *fine_cells(times, name), *memory_cells(memory, name)])
+        share, doubt = times.judged(OURS)
         limits.append(Limit(f"{place}: time of image to video to that of text to video", share, MOST_TIME, doubt))
     title = f"A whole run: {STEPS} steps, cfg {CFG:g}, euler"
-    yield Table(title, ["", "run", *TIME_HEADS, *MEMORY_HEADS], rows, tuple(limits))
+    yield Table(title, ["", "run", *FINE_HEADS, *MEMORY_HEADS], rows, tuple(limits))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Several calls measured beside each other in one process.
 
 Machines are shared and noisy, so the calls take turns, and what counts is the ratio of neighbours: slow moments meet all of them.
+On a CPU the products that two calls do alike can be left out of what they are told apart by (`products.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from .products import Products, alike, recorded, seconds_of
+
 Calls = dict[str, Callable[[], object]]
 LEAST, MOST = 7, 15  # rounds
 CLOSE = 0.002
@@ -27,11 +30,12 @@ class Times:
 
     Attributes:
         seconds: {name: one number a round}.
+        products: {name: those of each round}, or empty where they were not recorded.
         base: the name that the others are held against, the first one.
     """
 
-    def __init__(self, seconds: dict[str, list[float]]):
-        self.seconds = seconds
+    def __init__(self, seconds: dict[str, list[float]], products: dict[str, list[Products]] | None = None):
+        self.seconds, self.products = seconds, products or {}
         self.base = next(iter(seconds))
 
     def median(self, name: str) -> float:
@@ -51,9 +55,29 @@ class Times:
         rounds = self.rounds(name)
         return statistics.median(rounds), uncertainty(rounds)
 
+    def by_rest(self, name: str, base: str | None = None) -> list[float]:
+        """Ratio in each round by what the calls do otherwise.
+
+        That is 1 + the difference of the times outside the products that both do alike, over the median time of the base.
+        """
+        base = base or self.base
+        found = []
+        for one, other, products, others in zip(*(table[key] for table in (self.seconds, self.products) for key in (name, base))):
+            same = alike(products, others)
+            rest = (one - seconds_of(products, same)) - (other - seconds_of(others, same))
+            found.append(1 + rest / self.median(base))
+        return found
+
+    def judged(self, name: str) -> tuple[float, float]:
+        """The finest ratio to the base that there is, and how far it may be off: by the rest if products were recorded."""
+        if not self.products:
+            return self.typical(name)
+        rounds = self.by_rest(name)
+        return statistics.median(rounds), uncertainty(rounds)
+
     def settled(self) -> bool:
         """Whether more rounds would hardly move the medians of the ratios."""
-        return all(self.typical(name)[1] <= CLOSE for name in self.seconds)
+        return all(self.judged(name)[1] <= CLOSE for name in self.seconds)
 
 
 def uncertainty(values: list[float]) -> float:
@@ -65,27 +89,33 @@ def uncertainty(values: list[float]) -> float:
     return 1.57 * (high - low) / len(values) ** 0.5
 
 
-def interleaved(calls: Calls, undo: Callable[[], object] | None = None, least: int = LEAST, most: int = MOST) -> Times:
+def interleaved(
+    calls: Calls, undo: Callable[[], object] | None = None, least: int = LEAST, most: int = MOST, products: bool = False
+) -> Times:
     """Time calls in turns: at least ``least`` rounds, then until the ratios have settled or ``most`` is reached.
 
     One run of each before the first round does not count. Every round begins with another call.
 
     Args:
         undo: runs behind every call and is not timed.
+        products: record them, if there is no GPU.
     """
     names = list(calls)
-    times = Times({name: [] for name in names})
+    products = products and not torch.cuda.is_available()
+    times = Times({name: [] for name in names}, {name: [] for name in names} if products else None)
     for turn in range(-1, most):
         if turn >= max(least, 2) and times.settled():
             break
         progress(f"round {turn + 1} of {least} to {most}")
         first = max(turn, 0) % len(names)
         for name in names[first:] + names[:first]:
-            seconds = timed(calls[name])
+            seconds, found = recorded(calls[name], timed) if products else (timed(calls[name]), None)
             if undo is not None:
                 undo()
             if turn >= 0:
                 times.seconds[name].append(seconds)
+                if products:
+                    times.products[name].append(found)
     progress("")
     return times
 

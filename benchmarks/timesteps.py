@@ -9,10 +9,12 @@ import torch
 
 from cli.host import pack_module
 
-from .report import MEMORY_HEADS, TIME_HEADS, UNKNOWN, Limit, Table, main, memory_cells, memory_ratio, time_cells
+from . import report
+from .report import FINE_HEADS, MEMORY_HEADS, TIME_HEADS, Limit, Table, memory_cells, memory_ratio, time_cells
 from .side_by_side import interleaved, peaks
 
-CORE, OTHERS, OURS = "one number", "a vector, ComfyUI's blocks", "a vector, this pack"
+CORE, AGAIN = "one number", "the same once more"  # the second shows how fine this run can see
+OTHERS, OURS = "a vector, ComfyUI's blocks", "a vector, this pack"
 DIFFUSERS = "a number for every token, diffusers"
 MOST_TIME, MOST_MEMORY = 1.005, 1.01
 
@@ -83,6 +85,7 @@ def tables(arguments):
     for wan, size in networks.measured(plan):
         inputs = wan.inputs(size)
         calls = core_calls(wan, inputs)
+        calls[AGAIN] = calls[CORE]
         network = diffusers_network(wan)
         if not isinstance(network, str):
             calls[DIFFUSERS] = diffusers_call(network, inputs)
@@ -91,32 +94,33 @@ def tables(arguments):
             except torch.OutOfMemoryError:
                 network = "not enough memory"
                 del calls[DIFFUSERS]
-        times = interleaved(calls, least=arguments.rounds)
+        times = interleaved(calls, least=arguments.rounds, products=True)
         memory = peaks(calls, plan.device)
         place = f"{wan}, {size}"
-        for row in (CORE, OTHERS, OURS):
-            scalar.append([place if row == CORE else "", row, *time_cells(times, row), *memory_cells(memory, row)])
+        for row in (CORE, AGAIN, OTHERS, OURS):
+            cells = [*report.fine_cells(times, row), *memory_cells(memory, row)]
+            scalar.append([place if row == CORE else "", row, *cells])
         other.append([place, OURS, *time_cells(times, OURS, OURS), *memory_cells(memory, OURS, OURS)])
         told = [network] + [""] * 4
         if DIFFUSERS in calls:
             told = [*time_cells(times, DIFFUSERS, OURS), *memory_cells(memory, DIFFUSERS, OURS)]
         other.append(["", DIFFUSERS, *told])
-        share, doubt = times.typical(OURS)
+        share, doubt = times.judged(OURS)
         limits.append(Limit(f"{place}: time of a vector to that of one number", share, MOST_TIME, doubt))
         if (share := memory_ratio(memory, OURS)) is not None:
             limits.append(Limit(f"{place}: its peak memory to that of one number", share, MOST_MEMORY))
         reserved.append(estimate(wan, inputs, memory[OURS]))
-    heads = ["", "timestep", *TIME_HEADS, *MEMORY_HEADS]
+    heads = ["", "timestep", *FINE_HEADS, *MEMORY_HEADS]
     yield Table("One model call: a vector against one number", heads, scalar, tuple(limits), tuple(reserved))
-    yield Table("One model call: this pack against diffusers", heads, other)
+    yield Table("One model call: this pack against diffusers", ["", "timestep", *TIME_HEADS, *MEMORY_HEADS], other)
 
 
 def estimate(wan, inputs, peak: int | None) -> str:
     """What ComfyUI's memory manager keeps free for such a call, beside what it takes."""
     reserved = wan.model.memory_required(list(inputs.x.shape)) / 2**20
-    taken = UNKNOWN if peak is None else f"{peak / 2**20:.0f} MiB"
+    taken = report.UNKNOWN if peak is None else f"{peak / 2**20:.0f} MiB"
     return f"{wan}, latent {tuple(inputs.x.shape[2:])}: ComfyUI keeps {reserved:.0f} MiB free for a call, a vector takes {taken}."
 
 
 if __name__ == "__main__":
-    sys.exit(main("timesteps", __doc__, tables, sys.argv[1:]))
+    sys.exit(report.main("timesteps", __doc__, tables, sys.argv[1:]))

@@ -10,7 +10,8 @@ import torch
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
 from benchmarks import attention, length, lora, networks, runs, timesteps  # noqa: E402
-from benchmarks.side_by_side import Times  # noqa: E402
+from benchmarks.products import alike, recorded  # noqa: E402
+from benchmarks.side_by_side import timed  # noqa: E402
 
 SIZE = next(iter(networks.SIZES))
 
@@ -64,6 +65,15 @@ def test_both_runs_are_those_of_the_table(wan):
     assert torch.equal(ours[:, :, :1], condition.frames) and not torch.equal(ours[:, :, 1:], core[:, :, 1:])
 
 
+def test_a_vector_needs_the_same_products_but_for_the_timesteps_themselves(wan):
+    calls = timesteps.core_calls(wan, wan.inputs(SIZE))
+    scalar, ours = (recorded(calls[name], timed)[1] for name in (timesteps.CORE, timesteps.OURS))
+    same = alike(scalar, ours)
+    of_the_time = sum(part.count for key, part in scalar.items() if key not in same)
+    assert of_the_time == 3, "two for the embedding, one for what all blocks take from it"
+    assert {"aten::addmm", "aten::gelu"} <= {name for name, _ in same}
+
+
 @pytest.mark.parametrize("frames, latents", length.LENGTHS.items())
 def test_windows_grow_with_the_frames_behind_the_first(wan, frames, latents):
     calls, latent, words = [], runs.empty_latent((latents, 4, 4)), runs.words_of(wan.inputs(SIZE))
@@ -71,7 +81,6 @@ def test_windows_grow_with_the_frames_behind_the_first(wan, frames, latents):
     runs.our_run(length.windowed(wan.model), words, latent, runs.first_frames(latent, 1), **length.ONE_STEP)()
     assert latents == (frames + 3) // 4
     assert [x.shape[2] for x, _ in calls] == [length.WINDOW] * ((frames - 1) // 20)
-    assert length.twenty(Times({length.CORE: [1.0], length.OURS: [(frames - 1) / 10]}), frames) == pytest.approx(2)
 
 
 def test_all_loaders_make_the_same_weights_and_undo_brings_the_old_ones_back(wan, tmp_path):

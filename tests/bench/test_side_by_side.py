@@ -9,7 +9,8 @@ import torch
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
-from benchmarks.report import Limit, Table, memory_cells, time_cells  # noqa: E402
+from benchmarks.products import Part  # noqa: E402
+from benchmarks.report import Limit, Table, fine_cells, memory_cells, time_cells  # noqa: E402
 from benchmarks.side_by_side import CLEAR, Times, interleaved, peaks, uncertainty  # noqa: E402
 
 MEBIBYTE = 2**20
@@ -36,6 +37,27 @@ def test_ratios_are_of_medians_and_of_rounds():
     assert times.ratio("other") == 1.5 and times.rounds("other") == [3.0, 1.0, 1.0]
     assert times.rounds("base") == [1.0] * 3 and times.ratio("base", "other") == pytest.approx(2 / 3)
     assert times.typical("other") == (1.0, uncertainty([3.0, 1.0, 1.0]))
+
+
+def test_products_that_both_do_alike_do_not_count():
+    small, large = ("aten::mm", "[[1, 1], [1, 1]]"), ("aten::mm", "[[9, 9], [9, 9]]")
+    base = [{large: Part(2, seconds)} for seconds in (8.0, 6.0, 9.0)]
+    other = [{large: Part(2, seconds), small: Part(1, 0.5)} for seconds in (7.0, 9.0, 6.0)]
+    times = Times({"base": [9.0, 7.0, 10.0], "other": [8.9, 10.9, 7.9]}, {"base": base, "other": other})
+    assert times.by_rest("other") == pytest.approx([1.1] * 3), "0.9 s more of 9 s; half a second of it in a product of its own"
+    assert times.judged("other") == pytest.approx((1.1, 0)) and times.typical("other")[1] > 0.1
+    nothing_alike = Times(times.seconds, {"base": base, "other": [{large: Part(1, 3.0)}] * 3})
+    assert nothing_alike.by_rest("other")[0] == pytest.approx(1 - 0.1 / 9)
+    assert fine_cells(times, "other")[-1] == "1.1000 +- 0.0000" and fine_cells(Times(times.seconds), "other")[-1] == ""
+
+
+def test_products_are_recorded_in_real_calls():
+    weight, extra = torch.rand(512, 512), torch.rand(512, 512)
+    calls = {"product": lambda: weight @ weight, "and more": lambda: (weight @ weight, extra.exp(), time.sleep(0.02))}
+    times = interleaved(calls, least=9, most=9, products=True)
+    assert all(list(found) == [("aten::mm", "[[512, 512], [512, 512]]")] for name in calls for found in times.products[name])
+    added = (times.judged("and more")[0] - 1) * times.median("product")
+    assert 0.02 <= added < 0.04
 
 
 def test_a_call_of_twice_the_time_is_told_as_that():

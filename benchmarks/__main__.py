@@ -1,5 +1,10 @@
-"""Every table of what a vector of timesteps costs, printed and, unless --quick, written to RESULTS.md: `python dev.py bench`."""
+"""Every table of what a vector of timesteps costs, printed and, unless --quick, written to RESULTS.md: `python dev.py bench`.
 
+A measurement takes the place of its older tables as soon as it is done; `python dev.py bench -- --only runs` is that of one.
+"""
+
+import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,25 +22,36 @@ Printed by `python dev.py bench`. The calls of a table take turns in one process
 the first row. *Round by round*: median and middle half of the ratios of all rounds, and their number; it differs from the ratio
 where the machine was busy. *By the rest*: 1 + the difference in what both calls do not do alike, over the time of the first; on a
 CPU the matrix products, attention and GELU on the same shapes are timed apart, so that their good and bad moments do not count.
-*Peak memory*: the highest above what was taken before the call, so without the weights.
+*Peak memory*: the highest above what was taken before the call, so without the weights."""
+PART = re.compile(r"^<!-- (\w+) -->\n", re.M)  # before the tables of a measurement
 
-{hardware}
-"""
+
+def with_part(results: str, name: str, text: str) -> str:
+    """The text of RESULTS.md with the tables of a measurement in their place, instead of older ones."""
+    _, *parts = PART.split(results)
+    known = dict(zip(parts[::2], parts[1::2])) | {name: text}
+    return "\n\n".join([HEAD, *(f"<!-- {each} -->\n\n{known[each].strip()}" for each in NAMES if each in known)]) + "\n"
 
 
 def main(argv: list) -> int:
-    """Run every measurement in a process of its own; returns 1 if a figure is above its limit."""
+    """Run the measurements, each in a process of its own; returns 1 if a figure is above its limit."""
+    top = argparse.ArgumentParser(prog="dev.py bench", description=__doc__.splitlines()[0], allow_abbrev=False)
+    top.add_argument("--only", choices=NAMES, action="append", help="this one; give it again for another (default all)")
+    top.add_argument("--quick", action="store_true", help="small networks, to see that everything runs; nothing is written")
+    arguments, others = top.parse_known_args(argv)
     start_comfyui(cpu=not has_gpu())
-    parts, kept = [HEAD.format(hardware=hardware())], True
-    print(parts[0], flush=True)
-    for name in NAMES:
+    where, kept = f"*{hardware()}*", True
+    print(HEAD, end="\n\n", flush=True)
+    for name in arguments.only or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *argv], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}", *["--quick"] * arguments.quick, *others]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         kept = kept and done.returncode == 0
-        parts.append(done.stdout or f"## {name}\n\nEnded with exit code {done.returncode}.\n")
-        print(parts[-1], flush=True)
-    if "--quick" not in argv:
-        RESULTS.write_text("\n".join(parts), encoding="utf-8")
+        text = f"{where}\n\n{done.stdout or f'{name} ended with exit code {done.returncode}.'}"
+        print(text, flush=True)
+        if not arguments.quick:
+            written = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+            RESULTS.write_text(with_part(written, name, text), encoding="utf-8")
     return 0 if kept else 1
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from cli.graphs import STRENGTH
 from cli.host import pack_module
 
+from .quality import STRENGTH
 from .report import Limit, Table, memory_ratio
 from .report import main as report
 from .side_by_side import peaks

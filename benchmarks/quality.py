@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from cli.graphs import STRENGTH
 from cli.host import ROOT, pack_module, start_comfyui
 
+STRENGTH = 1.4  # of the LoRA
 MOVING = ("moves right", "moves left", "moves up", "moves down", "bounces", "circles", "stops")
 RAMP = (0.0, 0.3, 0.4, 0.5)
 FOLDER = ROOT / "assets" / "nano"

@@ -4,7 +4,6 @@ import json
 
 from .host import ROOT
 
-STRENGTH = 1.4  # of the LoRA
 TASKS = {
     "t2v": "a video from words alone",
     "i2v": "a picture comes alive",

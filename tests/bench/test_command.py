@@ -8,7 +8,7 @@ import host_comfyui
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
-from benchmarks.__main__ import NAMES  # noqa: E402
+from benchmarks.__main__ import HEAD, NAMES, with_part  # noqa: E402
 from benchmarks.report import hardware  # noqa: E402
 from devtools.commands import measurements  # noqa: E402
 
@@ -34,6 +34,14 @@ def test_one_measurement_prints_its_tables():
     assert result.returncode in (0, 1), result.stderr  # the figures of so small a network mean nothing
     assert "## One model call: a vector against one number" in result.stdout and "diffusers" in result.stdout
     assert str(host_comfyui.ROOT) not in result.stdout
+
+
+def test_a_measurement_takes_the_place_of_its_older_tables_and_leaves_the_others():
+    one = with_part("", "runs", "## Runs\n\nolder\n")
+    both = with_part(with_part(one, "timesteps", "## Call"), "runs", "## Runs\n\nnewer\n")
+    assert one == f"{HEAD}\n\n<!-- runs -->\n\n## Runs\n\nolder\n"
+    assert both == f"{HEAD}\n\n<!-- timesteps -->\n\n## Call\n\n<!-- runs -->\n\n## Runs\n\nnewer\n"
+    assert with_part(both, "runs", "## Runs\n\nnewer") == both
 
 
 def test_hardware_is_told_without_names_of_machines_and_places():

@@ -14,10 +14,11 @@ host_comfyui.load_pack()
 from pusa.training.encoded import EncodedDataset
 from pusa.training.files import write_tensors
 from pusa.training.loop import train
-from pusa.training.nano import base, words, world
+from pusa.training.nano import base, lora, words, world
 from pusa.training.nano.latents import load_dataset
 from pusa.training.nano.optimizer import MuonAdamW
 from pusa.training.network import load_weights
+from pusa.training.output import METADATA
 from pusa.training.settings import Settings
 
 STEPS = 12
@@ -106,3 +107,40 @@ def test_the_base_goes_through_its_cycles(tmp_path, monkeypatch):
     assert base.main(arguments) == 0
     with safe_open(arguments[1], "pt") as file:
         assert all(torch.equal(file.get_tensor(name), value) for name, value in first.items())
+
+
+def test_most_clips_of_the_last_cycle_of_the_lora_go_on_from_a_clean_beginning():
+    drawn = lora.begun_levels(lora.CYCLES[-1].settings, 4000, 9, torch.Generator().manual_seed(0))
+    clean = (drawn == 0).cumprod(1).sum(1)
+    behind = drawn.where(torch.arange(9) >= clean[:, None], torch.nan)
+    one_level = (behind.nan_to_num(-1).amax(1) == behind.nan_to_num(2).amin(1)) & (clean > 0)
+    begun = one_level & (clean >= lora.LATENTS[0]) & (clean <= lora.LATENTS[1])
+    assert drawn.shape == (4000, 9) and 0.57 < begun.float().mean() < 0.72, "six of ten, and some of the usual ones are like them"
+    assert set(clean[begun].tolist()) == {2, 3, 4, 5}
+    assert behind[begun].nanmedian() > 0.88 > drawn[~begun].median(), "the course is made at the high levels"
+
+
+def test_the_lora_goes_through_its_cycles(tmp_path, monkeypatch):
+    """Levels and optimisers of its own in each; the file holds what all of them made."""
+    captions = [world.scene(seed).caption for seed in range(8)]
+    latents = torch.randn(8, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0)).half()
+    write_tensors(tmp_path / "latents.safetensors", {"latents": latents}, {"captions": json.dumps(captions)})
+    weights = {name: value.half() for name, value in base.new_weights(0).items()}
+    weights["head.head.weight"].normal_(generator=torch.Generator().manual_seed(1))
+    write_tensors(tmp_path / "base.safetensors", weights, base.METADATA)
+    asked = []
+
+    def levels(settings, batch, frames, generator):
+        asked.append(settings.seed)
+        return lora.begun_levels(settings, batch, frames, generator)
+
+    short = [settings(steps=2, seed=seed, timesteps="vector") for seed in range(2)]
+    cycles = (lora.Cycle(short[0]), lora.Cycle(short[1], levels, lora.MUON))
+    monkeypatch.setattr(lora, "CYCLES", cycles)
+    files = [str(tmp_path / f"{name}.safetensors") for name in ("latents", "base", "lora")]
+    assert lora.main(files) == 0
+    assert asked == [1, 1]
+    with safe_open(files[2], "pt") as file:
+        assert json.loads(file.metadata()[METADATA])["steps"] == 4
+        trained = [file.get_tensor(name) for name in file.keys() if "lora_B" in name]
+    assert trained and all(tensor.abs().max() > 0 for tensor in trained)

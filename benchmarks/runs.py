@@ -66,8 +66,8 @@ def tables(arguments):
             CORE: core_run(wan.model, words, latent),
             OURS: our_run(wan.model, words, latent, first_frames(latent, 1)),
         }
+        memory = peaks(calls, plan.device)  # before the profiler has taken any
         times = interleaved(calls, least=arguments.rounds, products=True)
-        memory = peaks(calls, plan.device)
         place = f"{wan}, {size}"
         for name in calls:
             rows.append([place if name == CORE else "", name, *fine_cells(times, name), *memory_cells(memory, name)])

@@ -94,8 +94,8 @@ def tables(arguments):
             except torch.OutOfMemoryError:
                 network = "not enough memory"
                 del calls[DIFFUSERS]
+        memory = peaks(calls, plan.device)  # before the profiler has taken any
         times = interleaved(calls, least=arguments.rounds, products=True)
-        memory = peaks(calls, plan.device)
         place = f"{wan}, {size}"
         for row in (CORE, AGAIN, OTHERS, OURS):
             cells = [*report.fine_cells(times, row), *memory_cells(memory, row)]

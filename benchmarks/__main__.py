@@ -3,7 +3,6 @@
 A measurement takes the place of its older tables as soon as it is done; `python dev.py bench -- --only runs` is that of one.
 """
 
-import argparse
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from cli.host import ROOT, has_gpu, start_comfyui
 
-from .report import hardware
+from .report import hardware, parser
 
 NAMES = ("timesteps", "runs", "length", "extend", "attention", "lora", "again")
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -35,21 +34,23 @@ def with_part(results: str, name: str, text: str) -> str:
 
 def main(argv: list) -> int:
     """Run the measurements, each in a process of its own; returns 1 if a figure is above its limit."""
-    top = argparse.ArgumentParser(prog="dev.py bench", description=__doc__.splitlines()[0], allow_abbrev=False)
+    top = parser("", __doc__)
     top.add_argument("--only", choices=NAMES, action="append", help="this one; give it again for another (default all)")
-    top.add_argument("--quick", action="store_true", help="small networks, to see that everything runs; nothing is written")
-    arguments, others = top.parse_known_args(argv)
+    arguments = top.parse_args(argv)
+    passed = [f"--rounds={arguments.rounds}", *["--quick"] * arguments.quick]
+    if arguments.layers is not None:
+        passed.append(f"--layers={arguments.layers}")
     start_comfyui(cpu=not has_gpu())
     where, kept = f"*{hardware()}*", True
     print(HEAD, end="\n\n", flush=True)
     for name in arguments.only or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{name}", *["--quick"] * arguments.quick, *others]
+        command = [sys.executable, "-m", f"benchmarks.{name}", *passed]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         kept = kept and done.returncode == 0
-        text = f"{where}\n\n{done.stdout or f'{name} ended with exit code {done.returncode}.'}"
-        print(text, flush=True)
-        if not arguments.quick:
+        text = f"{where}\n\n{done.stdout}"
+        print(text if done.stdout else f"{name} ended with exit code {done.returncode}; its older tables stay.", flush=True)
+        if done.stdout and not arguments.quick:
             written = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
             RESULTS.write_text(with_part(written, name, text), encoding="utf-8")
     return 0 if kept else 1

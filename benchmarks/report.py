@@ -128,6 +128,15 @@ def package(name: str) -> str:
         return "not installed"
 
 
+def parser(name: str, about: str) -> argparse.ArgumentParser:
+    """The options of every measurement."""
+    top = argparse.ArgumentParser(prog=f"dev.py bench {name}".rstrip(), description=about.splitlines()[0], allow_abbrev=False)
+    top.add_argument("--rounds", type=int, default=LEAST, help=f"measured runs of each, more until they agree (default {LEAST})")
+    top.add_argument("--layers", type=int, help="blocks of the network (default: 2 on a CPU, as many as fit on a GPU)")
+    top.add_argument("--quick", action="store_true", help="a small network, to see that everything runs; the figures mean nothing")
+    return top
+
+
 def main(name: str, about: str, tables: Callable[[argparse.Namespace], Iterable[Table]], argv: list[str]) -> int:
     """Print the tables of a measurement; returns 1 if a figure is above its limit.
 
@@ -136,11 +145,7 @@ def main(name: str, about: str, tables: Callable[[argparse.Namespace], Iterable[
     Args:
         tables: yields them, with ComfyUI started and inside ``torch.inference_mode``.
     """
-    top = argparse.ArgumentParser(prog=f"dev.py bench {name}", description=about.splitlines()[0], allow_abbrev=False)
-    top.add_argument("--rounds", type=int, default=LEAST, help=f"measured runs of each, more until they agree (default {LEAST})")
-    top.add_argument("--layers", type=int, help="blocks of the network (default: 2 on a CPU, as many as fit on a GPU)")
-    top.add_argument("--quick", action="store_true", help="a small network, to see that everything runs; the figures mean nothing")
-    arguments = top.parse_args(argv)
+    arguments = parser(name, about).parse_args(argv)
     start_comfyui(cpu=not has_gpu())
     from comfy.cli_args import args
 

@@ -29,6 +29,17 @@ def test_a_wrong_name_is_told_the_right_ones():
     assert all(name in result.stderr for name in NAMES)
 
 
+def test_a_mistyped_option_is_told_before_anything_is_measured():
+    result = bench("--", "--ony", "runs")
+    assert result.returncode == 2 and "unrecognized arguments: --ony" in result.stderr and "--only" in result.stderr
+    assert "..." not in result.stderr.split("unrecognized")[1] and not result.stdout
+
+
+def test_one_of_all_measurements_is_run_with_the_options_of_each():
+    result = bench("--", "--only", "timesteps", "--quick", "--rounds", "2", "--layers", "2")
+    assert "## One model call" in result.stdout and "2 blocks" in result.stdout and "## A whole run" not in result.stdout
+
+
 def test_one_measurement_prints_its_tables():
     result = bench("timesteps", "--", "--quick", "--rounds", "2")
     assert result.returncode in (0, 1), result.stderr  # the figures of so small a network mean nothing

@@ -57,7 +57,7 @@ def test_products_are_recorded_in_real_calls():
     times = interleaved(calls, least=9, most=9, products=True)
     assert all(list(found) == [("aten::mm", "[[512, 512], [512, 512]]")] for name in calls for found in times.products[name])
     added = (times.judged("and more")[0] - 1) * times.median("product")
-    assert 0.02 <= added < 0.04
+    assert 0.015 < added < 0.06
 
 
 def test_a_call_of_twice_the_time_is_told_as_that():

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim import Muon
 
 from ..loop import Result, train
 from ..lora import add_lora
@@ -22,6 +20,7 @@ from ..output import save_trained
 from ..settings import Settings
 from ..timesteps import draw_levels
 from .latents import load_dataset
+from .optimizer import MuonAdamW
 from .ship import PLACES
 
 RANK = 32
@@ -66,13 +65,12 @@ class Cycle:
     optimizer: Callable | None = None
 
 
-MUON = partial(Muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")  # learns to go on faster than AdamW does
 CYCLES = (
     Cycle(SETTINGS),
     Cycle(replace(SETTINGS, steps=4000, learning_rate=1.5e-3, p_condition=0.85, seed=1)),  # more clips as they are sampled
-    Cycle(replace(SETTINGS, steps=3500, learning_rate=3e-3, p_condition=0.85, seed=2), begun_levels, MUON),
-    # one clip in six with one level for all frames, so that words alone do what they did without the LoRA
-    Cycle(replace(SETTINGS, steps=700, learning_rate=1e-3, p_condition=0.5, p_async=0.2, seed=3), begun_levels, MUON),
+    Cycle(replace(SETTINGS, steps=3500, learning_rate=3e-3, p_condition=0.85, seed=2), begun_levels, MuonAdamW),
+    # one clip in six with one level for all frames, so that words alone keep their effect
+    Cycle(replace(SETTINGS, steps=700, learning_rate=1e-3, p_condition=0.5, p_async=0.2, seed=3), begun_levels, MuonAdamW),
 )
 
 

@@ -23,25 +23,25 @@ class MuonAdamW(Optimizer):
         self.matrices = [p for p in parameters if p.ndim > 1 and min(p.shape[0], p[0].numel()) > 1]
         known = {id(matrix) for matrix in self.matrices}
         self.views = [Parameter(matrix.data.view(matrix.shape[0], -1)) for matrix in self.matrices]
-        self.parts = (
-            Muon(self.views, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-            AdamW([p for p in parameters if id(p) not in known], lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
-        )
+        others = [p for p in parameters if id(p) not in known]
+        self.parts = {"muon": Muon(self.views, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")}
+        if others:  # the factors of a LoRA are all matrices
+            self.parts["adamw"] = AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
         """One step of both."""
         for matrix, view in zip(self.matrices, self.views):
             view.grad = None if matrix.grad is None else matrix.grad.reshape(view.shape)
-        for part in self.parts:
+        for part in self.parts.values():
             part.param_groups[0]["lr"] = self.param_groups[0]["lr"]
             part.step()
 
     def state_dict(self) -> dict:
         """The states of both."""
-        return {"muon": self.parts[0].state_dict(), "adamw": self.parts[1].state_dict()}
+        return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Go on from there."""
-        self.parts[0].load_state_dict(state_dict["muon"])
-        self.parts[1].load_state_dict(state_dict["adamw"])
+        for name, part in self.parts.items():
+            part.load_state_dict(state_dict[name])

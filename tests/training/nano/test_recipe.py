@@ -89,7 +89,7 @@ def test_kernels_and_matrices_take_muon_and_everything_else_adamw():
     names = {name for name, parameter in network.named_parameters() if id(parameter) in muon}
     assert "patch_embedding.weight" in names and "blocks.0.ffn.0.weight" in names
     assert not any(name.endswith(("bias", "modulation", "norm_q.weight")) for name in names)
-    assert len(optimizer.parts[1].param_groups[0]["params"]) + len(names) == len(list(network.parameters()))
+    assert len(optimizer.parts["adamw"].param_groups[0]["params"]) + len(names) == len(list(network.parameters()))
 
 
 def test_the_base_goes_through_its_cycles(tmp_path, monkeypatch):
@@ -135,7 +135,7 @@ def test_the_lora_goes_through_its_cycles(tmp_path, monkeypatch):
         return lora.begun_levels(settings, batch, frames, generator)
 
     short = [settings(steps=2, seed=seed, timesteps="vector") for seed in range(2)]
-    cycles = (lora.Cycle(short[0]), lora.Cycle(short[1], levels, lora.MUON))
+    cycles = (lora.Cycle(short[0]), lora.Cycle(short[1], levels, MuonAdamW))
     monkeypatch.setattr(lora, "CYCLES", cycles)
     files = [str(tmp_path / f"{name}.safetensors") for name in ("latents", "base", "lora")]
     assert lora.main(files) == 0

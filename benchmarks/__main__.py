@@ -21,7 +21,8 @@ Printed by `python dev.py bench`. The calls of a table take turns in one process
 the first row. *Round by round*: median and middle half of the ratios of all rounds, and their number; it differs from the ratio
 where the machine was busy. *By the rest*: 1 + the difference in what both calls do not do alike, over the time of the first; on a
 CPU the matrix products, attention and GELU on the same shapes are timed apart, so that their good and bad moments do not count.
-*Peak memory*: the highest above what was taken before the call, so without the weights."""
+*Peak memory*: the most that PyTorch has given out at once during a call, so without the weights; *resident*: the most that the
+process has taken above what it had, files and all, which varies by some tens of MiB."""
 PART = re.compile(r"^<!-- (\w+) -->\n", re.M)  # before the tables of a measurement
 
 

@@ -18,10 +18,10 @@ import torch
 
 from cli.host import pack_module
 
+from .peaks import peaks, resident
 from .quality import STRENGTH
 from .report import Limit, Table, memory_ratio
 from .report import main as report
-from .side_by_side import peaks
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "nano"
 DEFAULT, OFFICIAL = "0.0..0.2", "0.0, 0.3, 0.4, 0.5"  # noise over the overlap: of the node, and of the Pusa authors
@@ -212,7 +212,7 @@ def first_joins(bench: Bench) -> Table:
 def costs(bench: Bench, side: int, most: int) -> Table:
     """Memory and time of few and of many hops, on larger frames."""
     clip = bench.clip.image_clip(torch.rand(OVERLAP, side, side, 3, generator=torch.Generator().manual_seed(0)), 16)
-    prompt, device, times = bench.prompt(bench.scenes[0]), torch.device("cpu"), []
+    prompt, times = bench.prompt(bench.scenes[0]), []
 
     def run(hops: int, frames_in: str):
         with tempfile.TemporaryDirectory() as folder:  # nothing is known from another run
@@ -228,7 +228,7 @@ def costs(bench: Bench, side: int, most: int) -> Table:
         for frames_in in ("disk", "memory")
         for hops in (2, most)
     }
-    memory = peaks(calls, device, rounds=2)
+    memory = peaks(calls, resident, rounds=2)
     rows = []
     for name in calls:
         share = memory_ratio(memory, name, name.replace(f"{most} hops", "2 hops"))
@@ -241,7 +241,7 @@ def costs(bench: Bench, side: int, most: int) -> Table:
     share = memory_ratio(memory, f"{most} hops, disk", "2 hops, disk")
     if share is not None:
         limits.insert(0, Limit(f"peak memory of {most} hops / 2 hops, frames on disk", share, 1.05))
-    return Table(f"Memory and time: {side} x {side} frames", ["", "peak memory", "of 2 hops"], rows, tuple(limits))
+    return Table(f"Memory and time: {side} x {side} frames", ["", "resident peak memory", "of 2 hops"], rows, tuple(limits))
 
 
 def timeline(bench: Bench) -> Table:

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from cli.host import pack_module
 
+from .peaks import allocated, peaks, resident
 from .report import MEMORY_HEADS, TIME_HEADS, Table, main, memory_cells, time_cells
-from .side_by_side import interleaved, peaks
+from .side_by_side import interleaved
 
 RANK, STRENGTH = 512, 1.4
 LAYERS = {"cpu": 2, "cuda": 4}
@@ -89,9 +90,9 @@ def tables(arguments):
         uses = {name: applied(load) for name, load in loads.items()}
         for title, calls in (("Load a LoRA", loads), ("Load and apply a LoRA", uses)):
             times = interleaved(calls, undo, least=arguments.rounds)
-            memories = {"resident": peaks(calls, torch.device("cpu"), undo)}
+            memories = {"resident": peaks(calls, resident, undo)}
             if plan.device.type == "cuda":
-                memories["GPU"] = peaks(calls, plan.device, undo)
+                memories["GPU"] = peaks(calls, allocated, undo)
             heads = ["loader", *TIME_HEADS] + [f"{kind} {head}" for kind in memories for head in MEMORY_HEADS]
             rows = [
                 [name, *time_cells(times, name)] + [cell for memory in memories.values() for cell in memory_cells(memory, name)]

@@ -6,8 +6,9 @@ import torch
 
 from cli.host import pack_module
 
+from .peaks import allocated, peaks
 from .report import FINE_HEADS, MEMORY_HEADS, Limit, Table, fine_cells, main, memory_cells
-from .side_by_side import interleaved, peaks
+from .side_by_side import interleaved
 
 STEPS, CFG, SHIFT = 2, 3.0, 5.0
 CORE, OURS = "text to video, KSampler", "image to video, KSampler (Pusa)"
@@ -66,7 +67,7 @@ def tables(arguments):
             CORE: core_run(wan.model, words, latent),
             OURS: our_run(wan.model, words, latent, first_frames(latent, 1)),
         }
-        memory = peaks(calls, plan.device)  # before the profiler has taken any
+        memory = peaks(calls, allocated, rounds=2)
         times = interleaved(calls, least=arguments.rounds, products=True)
         place = f"{wan}, {size}"
         for name in calls:

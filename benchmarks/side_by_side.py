@@ -6,13 +6,10 @@ On a CPU the products that two calls do alike can be left out of what they are t
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -21,8 +18,6 @@ from .products import Products, alike, recorded, seconds_of
 Calls = dict[str, Callable[[], object]]
 LEAST, MOST = 7, 15  # rounds
 CLOSE = 0.002
-MMAP_THRESHOLD = -3  # of glibc's mallopt
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Times:
@@ -133,51 +128,6 @@ def timed(call: Callable[[], object]) -> float:
     call()
     synchronize()
     return time.perf_counter() - began
-
-
-def peaks(calls: Calls, device: torch.device, undo: Callable[[], object] | None = None, rounds: int = 4) -> dict[str, int | None]:
-    """Bytes that each call takes at its highest, above what was taken before; None where it cannot be told.
-
-    The least of some rounds counts: whatever else this process does can only add to it.
-
-    Args:
-        device: whose memory; that of a CPU is what this process has resident, which only Linux tells.
-    """
-    found = {name: [] for name in calls}
-    names = list(calls)
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            found[name].append(peak(calls[name], device))
-            if undo is not None:
-                undo()
-    return {name: None if None in values else min(values) for name, values in found.items()}
-
-
-def peak(call: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes that a call takes at its highest, above what was taken before."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return torch.cuda.max_memory_allocated() - before
-    if not CLEAR.exists():
-        return None
-    # Every tensor from the system and back to it, so that what is resident is what is in use.
-    libc = ctypes.CDLL(None)
-    libc.mallopt(MMAP_THRESHOLD, 2**16)
-    libc.malloc_trim(0)
-    CLEAR.write_text("5")  # the high-water mark begins anew (proc(5))
-    before = resident("VmRSS")
-    call()
-    return resident("VmHWM") - before
-
-
-def resident(name: str) -> int:
-    """A figure of this process in bytes: VmRSS is resident now, VmHWM was at the highest."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
 
 
 def synchronize() -> None:

@@ -10,8 +10,9 @@ import torch
 from cli.host import pack_module
 
 from . import report
+from .peaks import allocated, peaks
 from .report import FINE_HEADS, MEMORY_HEADS, TIME_HEADS, Limit, Table, memory_cells, memory_ratio, time_cells
-from .side_by_side import interleaved, peaks
+from .side_by_side import interleaved
 
 CORE, AGAIN = "one number", "the same once more"  # the second shows how fine this run can see
 OTHERS, OURS = "a vector, ComfyUI's blocks", "a vector, this pack"
@@ -94,7 +95,7 @@ def tables(arguments):
             except torch.OutOfMemoryError:
                 network = "not enough memory"
                 del calls[DIFFUSERS]
-        memory = peaks(calls, plan.device)  # before the profiler has taken any
+        memory = peaks(calls, allocated, rounds=2)
         times = interleaved(calls, least=arguments.rounds, products=True)
         place = f"{wan}, {size}"
         for row in (CORE, AGAIN, OTHERS, OURS):

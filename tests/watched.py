@@ -1,4 +1,4 @@
-"""What a piece of code asks of PyTorch: which lines wait for the device, what they allocate, and the most that is taken at once."""
+"""What a piece of code asks of PyTorch: which lines wait for the device, and what they allocate."""
 
 import sys
 from collections import Counter
@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from host_comfyui import ROOT
 from torch.overrides import TorchFunctionMode
-from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 PACK = ROOT / "pusa_model"
@@ -86,15 +85,3 @@ def tensors(nested) -> list[torch.Tensor]:
 
 def storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-def peak(call) -> int:
-    """Most bytes that PyTorch's CPU allocator has given out at once during a call, exactly."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as watched:
-        call()
-    taken = most = 0
-    for event in watched.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            taken += event.nbytes()
-            most = max(most, taken)
-    return most

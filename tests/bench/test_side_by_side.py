@@ -11,7 +11,7 @@ sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be
 
 from benchmarks.products import Part  # noqa: E402
 from benchmarks.report import Limit, Table, fine_cells, memory_cells, time_cells  # noqa: E402
-from benchmarks.side_by_side import CLEAR, Times, interleaved, peaks, uncertainty  # noqa: E402
+from benchmarks.side_by_side import Times, interleaved, uncertainty  # noqa: E402
 
 MEBIBYTE = 2**20
 
@@ -68,21 +68,6 @@ def test_a_call_of_twice_the_time_is_told_as_that():
 def test_the_uncertainty_falls_with_the_number_of_rounds():
     assert uncertainty([1.0] * 9) == 0
     assert uncertainty([0.9, 1.0, 1.1] * 12) < uncertainty([0.9, 1.0, 1.1] * 3) / 1.9
-
-
-@pytest.mark.skipif(not CLEAR.exists(), reason="only Linux tells the most that a process has resident")
-def test_the_peak_is_what_is_taken_at_once():
-    def at_once():
-        kept = torch.ones(32 * MEBIBYTE // 4)
-        return kept + torch.ones(32 * MEBIBYTE // 4)  # three of them
-
-    def one_by_one():
-        for _ in range(5):
-            torch.ones(32 * MEBIBYTE // 4)
-
-    found = peaks({"one by one": one_by_one, "at once": at_once}, torch.device("cpu"))
-    assert found["one by one"] == pytest.approx(32 * MEBIBYTE, abs=2 * MEBIBYTE)
-    assert found["at once"] == pytest.approx(96 * MEBIBYTE, abs=2 * MEBIBYTE)
 
 
 def test_a_table_says_what_was_measured_and_whether_it_is_within_its_limits():

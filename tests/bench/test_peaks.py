@@ -1,0 +1,58 @@
+"""The most memory that a call takes at once."""
+
+import sys
+
+import host_comfyui
+import numpy as np
+import pytest
+import torch
+
+sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
+
+from benchmarks.peaks import CLEAR, allocated, peaks, resident  # noqa: E402
+
+PART = 32 * 2**20  # bytes
+
+
+def tensor() -> torch.Tensor:
+    return torch.ones(PART // 4)
+
+
+def at_once():
+    kept = tensor()
+    return kept + tensor()  # three of them
+
+
+def one_by_one():
+    for _ in range(5):
+        tensor()
+
+
+CALLS = {"one by one": one_by_one, "at once": at_once}
+
+
+def test_what_the_allocator_gives_out_is_counted_to_the_byte():
+    assert peaks(CALLS, allocated, rounds=2) == {"one by one": PART, "at once": 3 * PART}
+
+
+def test_what_is_there_before_or_given_back_does_not_count():
+    kept = [tensor()]
+    taken = allocated(lambda: (kept.pop(), tensor()))
+    assert taken == PART, "a tensor from before the call that ends in it does not lower the peak"
+
+
+@pytest.mark.skipif(not CLEAR.exists(), reason="only Linux tells the most that a process has resident")
+def test_pages_of_files_are_resident(tmp_path):
+    found = peaks(CALLS, resident)
+    assert found == {"one by one": pytest.approx(PART, abs=PART / 16), "at once": pytest.approx(3 * PART, abs=PART / 16)}
+    file = tmp_path / "file"
+    file.write_bytes(bytes(PART))
+    mapped = lambda: np.memmap(file, np.float32).sum()  # noqa: E731
+    assert resident(mapped) == pytest.approx(PART, abs=PART / 16) and allocated(mapped) == 0
+
+
+def test_the_least_of_the_rounds_counts_and_every_call_is_undone():
+    told, undone = iter([5, 9, 4, 7, 6, 8]), []
+    assert peaks({"a": int, "b": int}, lambda call: next(told), lambda: undone.append(1), rounds=3) == {"a": 5, "b": 4}
+    assert len(undone) == 6
+    assert peaks({"a": int}, lambda call: None) == {"a": None}

@@ -20,6 +20,10 @@ from .side_by_side import interleaved
 RANK, STRENGTH = 512, 1.4
 LAYERS = {"cpu": 2, "cuda": 4}
 BEST, OFFICIAL = "lora.safetensors", "official.pt"
+CHECKED = (
+    "This pack reads every value of a file and refuses one that is not finite; the pages stay those of the file, which the system "
+    "takes back as it needs. ComfyUI's loader reads the values only as it applies them."
+)
 CORE, OURS, OURS_OFFICIAL = "Load LoRA (Model)", "Load Pusa LoRA", "Load Pusa LoRA, official .pt"
 
 
@@ -98,7 +102,7 @@ def tables(arguments):
                 [name, *time_cells(times, name)] + [cell for memory in memories.values() for cell in memory_cells(memory, name)]
                 for name in calls
             ]
-            yield Table(f"{title}: {what}", heads, rows)
+            yield Table(f"{title}: {what}", heads, rows, notes=(CHECKED,) if calls is loads else ())
 
 
 if __name__ == "__main__":

@@ -57,6 +57,20 @@ def join_inputs() -> list[io.Input]:
     ]
 
 
+def resample_input(optional: bool = False) -> io.Input:
+    """What happens to a clip of another rate."""
+    return io.Combo.Input(
+        "resample",
+        options=list(METHODS),
+        default="keep",
+        optional=optional,
+        tooltip=(
+            "Wan moves at 16 frames per second. keep takes the frames of a clip of another rate as they are, so it "
+            "seems slower or faster; nearest and blend go to 16 and back, by the nearest frame or a mix of two."
+        ),
+    )
+
+
 def store_input() -> io.Input:
     return io.Combo.Input(
         "frames_in",
@@ -80,9 +94,15 @@ def join_outputs() -> list[io.Output]:
     ]
 
 
-def read_clip(video, fps: float, frames_in: str, warn: Callable[[str], None]) -> Clip:
+def read_clip(video, fps: float, resample: str, frames_in: str, warn: Callable[[str], None]) -> Clip:
     """The clip of a socket that takes a VIDEO or an IMAGE."""
-    return video_clip(video, frames_in, warn) if hasattr(video, "get_components") else image_clip(video, fps)
+    clip = video_clip(video, frames_in, warn) if hasattr(video, "get_components") else image_clip(video, fps)
+    if clip.rate != MODEL_RATE and resample == "keep":
+        warn(
+            f"The clip has {float(clip.rate):g} frames per second, Wan moves at {MODEL_RATE}. They are taken as they are; "
+            "set `resample` if the new part moves too fast or too slowly."
+        )
+    return clip
 
 
 class PusaExtendVideo(io.ComfyNode):
@@ -141,15 +161,7 @@ class PusaExtendVideo(io.ComfyNode):
                 ),
                 *schedule_inputs(),
                 *join_inputs(),
-                io.Combo.Input(
-                    "resample",
-                    options=list(METHODS),
-                    default="keep",
-                    tooltip=(
-                        "Wan moves at 16 frames per second. keep takes the frames of a clip of another rate as they are, so it "
-                        "seems slower or faster; nearest and blend go to 16 and back, by the nearest frame or a mix of two."
-                    ),
-                ),
+                resample_input(),
                 store_input(),
                 *pair_inputs(),
             ],
@@ -170,12 +182,7 @@ class PusaExtendVideo(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         plan = Plan(overlap, new_frames, hops, direction, seed, hop_seed, color_match, cross_fade, resample)
         warn = once(warner(cls))
-        clip = read_clip(video, fps, frames_in, warn)
-        if clip.rate != MODEL_RATE and resample == "keep":
-            warn(
-                f"The clip has {float(clip.rate):g} frames per second, Wan moves at {MODEL_RATE}. They are taken as they are; "
-                "set `resample` if the new part moves too fast or too slowly."
-            )
+        clip = read_clip(video, fps, resample, frames_in, warn)
         sampler = WindowSampler(
             model, vae, negative, noise, steps, cfg, shift, sampler_name, scheduler, model_low, boundary, cfg_low or None,
             hops, warn,
@@ -227,6 +234,7 @@ class PusaTransition(io.ComfyNode):
                 store_input(),
                 clip_input("video_after", "The clip to arrive at. Leave it out to make a loop of the first.", optional=True),
                 *pair_inputs(),
+                resample_input(optional=True),  # behind what saved graphs have
             ],
             outputs=join_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -241,17 +249,18 @@ class PusaTransition(io.ComfyNode):
     def execute(
         cls, model, vae, video, positive, negative, overlap, new_frames, noise, seed, steps, cfg, shift, sampler_name, scheduler,
         color_match, cross_fade, fps, frames_in, video_after=None, model_low=None, boundary=0.875, cfg_low=0.0,
+        resample="keep",
     ) -> io.NodeOutput:  # fmt: skip
         warn = once(warner(cls))
-        clip = read_clip(video, fps, frames_in, warn)
-        after = None if video_after is None else read_clip(video_after, fps, frames_in, warn)
+        clip = read_clip(video, fps, resample, frames_in, warn)
+        after = None if video_after is None else read_clip(video_after, fps, resample, frames_in, warn)
         sampler = WindowSampler(
             model, vae, negative, noise, steps, cfg, shift, sampler_name, scheduler, model_low, boundary, cfg_low or None,
             warn=warn,
         )  # fmt: skip
         joined = transition(
             clip, after, positive, sampler, overlap=overlap, new_frames=new_frames, seed=seed, color_match=color_match,
-            fade=cross_fade, frames_in=frames_in,
+            fade=cross_fade, resample=resample, frames_in=frames_in,
         )  # fmt: skip
         video = joined_video(joined.frames, clip, second=after)
         return io.NodeOutput(joined.frames, joined.new_frames, joined.overlap, video)

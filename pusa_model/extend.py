@@ -13,7 +13,7 @@ from ..schedulers import InputError, Resampling, check_length
 from .clip import Clip, Edge
 from .color import ColorMap, cross_fade
 from .frames import make_frames
-from .joined import Joined, check_ends
+from .joined import Joined, check_added, check_ends
 from .window import WindowSampler
 
 DIRECTIONS = ("forwards", "backwards")
@@ -52,7 +52,8 @@ class Plan:
 
     def __post_init__(self):
         check_length(self.overlap, "overlap")
-        check_ends(self.overlap, self.cross_fade, self.color_match, least=5 if self.direction == "backwards" else 1)
+        least = 5 if self.direction == "backwards" else 1
+        check_ends(self.overlap, self.cross_fade, self.color_match, self.resample, least)
         if self.new_frames < 4 or self.new_frames % 4:
             raise InputError(f"`new_frames` is {self.new_frames}; it must be a multiple of 4, such as 20 or 68.")
         if self.hops < 1:
@@ -60,8 +61,6 @@ class Plan:
         for name, value, allowed in (("direction", self.direction, DIRECTIONS), ("hop_seed", self.hop_seed, HOP_SEEDS)):
             if value not in allowed:
                 raise InputError(f"`{name}` is `{value}`; use {' or '.join(allowed)}.")
-        if self.cross_fade and self.resample != "keep":
-            raise InputError("`cross_fade` needs `resample` keep; a frame of one rate cannot fade into one of another.")
 
     def fade(self, hop: int) -> int:
         """Frames of the overlap of a hop, from 0, that fade into its drawing of them."""
@@ -89,7 +88,7 @@ def extend(
         on_hop: told the number of a hop, from 0, when it begins.
 
     Raises:
-        InputError: a clip that is too short, more prompts than hops, or anything that a window cannot use.
+        InputError: a clip that is too short, more prompts than hops, nothing to add, or anything that a window cannot use.
     """
     if len(positives) > plan.hops:
         raise InputError(
@@ -100,6 +99,7 @@ def extend(
     backwards = plan.direction == "backwards"
     edge = Edge("start" if backwards else "end", resampling.steps_needed(plan.overlap - 1) + 1)
     added = resampling.clip_steps(plan.hops * plan.new_frames)
+    check_added(added, clip)
     with make_frames(frames_in, clip.height, clip.width, **{"before" if backwards else "after": added}) as frames:
         frames.fill(edge.watch(clip.parts()))
         context = resampling.to_model(edge.inwards(), plan.overlap).flip(0)  # in the direction of growth, as all that follows

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..schedulers import InputError
+from .clip import Clip
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Joined:
     before: int = 0
 
 
-def check_ends(overlap: int, cross_fade: int, color_match: float, least: int) -> None:
+def check_ends(overlap: int, cross_fade: int, color_match: float, resample: str, least: int) -> None:
     """Refuse values that no join can have.
 
     Raises:
@@ -38,5 +39,20 @@ def check_ends(overlap: int, cross_fade: int, color_match: float, least: int) ->
         )
     if not 0 <= cross_fade <= overlap:
         raise InputError(f"`cross_fade` is {cross_fade}; it takes 0 to `overlap` ({overlap}) frames.")
+    if cross_fade and resample != "keep":
+        raise InputError("`cross_fade` needs `resample` keep; a frame of one rate cannot fade into one of another.")
     if not 0 <= color_match <= 1:
         raise InputError(f"`color_match` is {color_match:g}; it must be from 0 to 1.")
+
+
+def check_added(count: int, clip: Clip) -> None:
+    """Refuse new frames of the model that last less than one of a slower clip.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not count:
+        raise InputError(
+            f"`new_frames` last less than one frame of a clip of {float(clip.rate):g} frames per second. Raise it, or set "
+            "`resample` to keep."
+        )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ..schedulers import InputError, check_length
+from ..schedulers import InputError, Resampling, check_length
 from .clip import Clip, Edge
 from .color import ColorMap, cross_fade
 from .frames import make_frames
-from .joined import Joined, check_ends
+from .joined import Joined, check_added, check_ends
 from .window import WindowSampler
 
 
@@ -23,6 +23,7 @@ def transition(
     seed: int,
     color_match: float = 0.0,
     fade: int = 0,
+    resample: str = "keep",
     frames_in: str = "memory",
 ) -> Joined:
     """Lead from the end of one clip to the start of another, or back to its own start.
@@ -33,24 +34,29 @@ def transition(
     Args:
         second: None makes a loop: the new frames lead from the last frame of the clip to its first, which is not repeated.
         overlap: frames of either end that the window is given, 4n + 1, 5 or more.
-        new_frames: frames between, 4n - 1.
-        color_match, fade, frames_in: as ``color_match``, ``cross_fade`` and ``frames_in`` of ``extend``, for both ends.
+        new_frames: frames of the model between, 4n - 1 (with another frame rate: before resampling).
+        color_match, fade, resample, frames_in: as ``color_match``, ``cross_fade``, ``resample`` and ``frames_in`` of ``extend``,
+            for both ends.
 
     Raises:
-        InputError: clips that are too short or differ in size or rate, or anything that a window cannot use.
+        InputError: clips that are too short or differ in size or rate, nothing to add, or anything that a window cannot use.
     """
     check_length(overlap, "overlap")
-    check_ends(overlap, fade, color_match, least=5)
+    check_ends(overlap, fade, color_match, resample, least=5)
     if new_frames < 3 or (new_frames + 1) % 4:
         raise InputError(f"`new_frames` is {new_frames}; between two clips there are 4n - 1, such as 7, 19 or 55.")
     if second is not None and (second.height, second.width, second.rate) != (first.height, first.width, first.rate):
         raise InputError(f"the first clip has {first}, the second {second}. Bring both to one size and one rate.")
-    tail, head = Edge("end", overlap), Edge("start", overlap)
-    after = new_frames + (second.length if second else 0)
+    resampling = Resampling(first.rate, resample)
+    needed, added = resampling.steps_needed(overlap - 1) + 1, resampling.clip_span(new_frames + 1) - 1
+    check_added(added, first)
+    tail, head = Edge("end", needed), Edge("start", needed)
+    after = added + (second.length if second else 0)
     with make_frames(frames_in, first.height, first.width, after=after) as frames:
         frames.fill(tail.watch(first.parts()))
         head.look((second or first).parts())
-        before, behind = tail.inwards().flip(0), head.inwards()
+        before, behind = (resampling.to_model(edge.inwards(), overlap) for edge in (tail, head))
+        before = before.flip(0)
         window = sampler.draw(positive, seed, 2 * overlap + new_frames, before, behind)
         drawn, new, drawn_behind = window.split([overlap, new_frames, overlap])
         first_drawn = drawn.clone()
@@ -61,13 +67,13 @@ def transition(
             drawn, drawn_behind = colors.apply(drawn), colors_behind.apply(drawn_behind)
             new = colors.towards(colors_behind, weight).apply(new)
         place = frames.length
-        frames.put(place, new)
-        place += new_frames
+        frames.put(place, resampling.between(torch.cat([before[-1:], new, behind[:1]])))
+        place += added
         for part in second.parts() if second else ():
             frames.put(place, part)
             place += len(part)
         if fade:
             frames.put(frames.length - fade, cross_fade(before[-fade:], drawn[-fade:]))
-            frames.put(frames.length + new_frames if second else 0, cross_fade(drawn_behind[:fade], behind[:fade]))
+            frames.put(frames.length + added if second else 0, cross_fade(drawn_behind[:fade], behind[:fade]))
         whole = frames.tensor()
-        return Joined(whole, whole[frames.length : frames.length + new_frames], first_drawn)
+        return Joined(whole, whole[frames.length : frames.length + added], first_drawn)

@@ -66,6 +66,25 @@ class Resampling:
         steps = range(self.clip_steps(first) + 1, self.clip_steps(last) + 1)
         return self._at(frames, [step / self.ratio - first for step in steps])
 
+    def clip_span(self, model_steps: int) -> int:
+        """Steps of the clip, to the nearest, in so many steps of the model: 1 or more."""
+        return max(1, round(model_steps * self.ratio))
+
+    def between(self, frames: Tensor) -> Tensor:
+        """Frames of the clip strictly between two of its own frames.
+
+        Where the span is no whole number of steps of the clip its time is stretched to one, by half a step at most.
+
+        Args:
+            frames: the model's frames from the one to the other, both included.
+
+        Returns:
+            ``clip_span(len(frames) - 1) - 1`` frames.
+        """
+        steps = len(frames) - 1
+        span = self.clip_span(steps)
+        return self._at(frames, [Fraction(step * steps, span) for step in range(1, span)])
+
     def _at(self, frames: Tensor, places: list[Fraction]) -> Tensor:
         """Frames at places between 0 and ``len(frames) - 1``."""
         if self.method != "blend":

@@ -71,6 +71,9 @@ def test_a_film_is_extended_with_its_rate_and_sound(base, ask, sounding, directi
 def test_a_film_of_24_frames_goes_to_16_and_back(base, ask, sounding):
     frames, rate, _ = read(base, ask(lambda client: client.run(extending(resample="blend"))))
     assert (len(frames), rate) == (FRAMES + 36, RATE)
+    graph = joining("PusaTransition", positive=["positive", 0], new_frames=7, resample="blend")
+    frames, rate, _ = read(base, ask(lambda client: client.run(graph)))
+    assert (len(frames), rate) == (FRAMES + 11, RATE)
 
 
 def test_a_transition_and_a_loop(base, ask, sounding):

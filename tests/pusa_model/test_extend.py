@@ -284,6 +284,8 @@ def test_a_clip_that_is_too_short_is_told_so(sampler, positive):
         extend(clip(4), [positive], sampler, plan())
     with pytest.raises(InputError, match="the clip has 6 frames, but 7 are needed"):
         extend(clip(6, rate=24), [positive], sampler, plan(resample="blend"))
+    with pytest.raises(InputError, match="`new_frames` last less than one frame of a clip of 1 frames per second"):
+        extend(clip(rate=1), [positive], sampler, plan(1, resample="nearest"))
     assert not sampler.calls
 
 

@@ -87,6 +87,8 @@ def test_a_cross_fade_touches_its_frames_only(sampler, positive, loop):
         (SECOND, {"overlap": 1}, "`overlap` is 1; before a clip 5 or more"),
         (SECOND, {"overlap": 9}, "the clip has 6 frames, but 9 are needed"),
         (SECOND, {"fade": 6}, "`cross_fade` is 6; it takes 0 to `overlap`"),
+        (SECOND, {"fade": 2, "resample": "blend"}, "`cross_fade` needs `resample` keep"),
+        (SECOND, {"resample": "cubic"}, "`resample` is `cubic`; use keep, nearest, blend"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(sampler, positive, second, changes, words):
@@ -97,3 +99,33 @@ def test_what_cannot_be_joined_is_refused(sampler, positive, second, changes, wo
 def test_another_rate_is_refused(sampler, positive):
     with pytest.raises(InputError, match="the second 48 x 32 pixels at 24 frames per second"):
         transition(image_clip(FIRST, 16), image_clip(SECOND, 24), positive, sampler, **SETTINGS)
+
+
+@pytest.mark.parametrize("method", ["nearest", "blend"])
+@pytest.mark.parametrize("loop", [False, True])
+def test_clips_of_another_rate_go_to_16_and_back(sampler, positive, method, loop):
+    """7 frames between, at 16 frames per second, are half a second: 11 frames between at 24."""
+    second = FIRST if loop else frames(8, 1)
+    joined = transition(
+        image_clip(FIRST, 24), None if loop else image_clip(second, 24), positive, sampler, resample=method, **SETTINGS
+    )
+    assert len(joined.new_frames) == 11 and len(joined.frames) == 9 + 11 + (0 if loop else 8)
+    assert torch.equal(joined.frames[:9], FIRST) and torch.equal(joined.frames[9:20], joined.new_frames)
+    assert loop or torch.equal(joined.frames[20:], second)
+
+    def at_16(inwards):
+        if method == "nearest":
+            return inwards[[0, 2, 3, 4, 6]]  # 0, 1.5, 3, 4.5, 6: halves go to the even frame
+        return torch.stack([inwards[0], (inwards[1] + inwards[2]) / 2, inwards[3], (inwards[4] + inwards[5]) / 2, inwards[6]])
+
+    before, behind = at_16(FIRST.flip(0)).flip(0), at_16(second)
+    window = sampler.draw(positive, 3, 2 * OVERLAP + NEW, before, behind)
+    assert torch.equal(joined.new_frames[[2, 5, 8]], window[OVERLAP:][[1, 3, 5]]), "every third frame at 24 is a second one at 16"
+    last = window[OVERLAP + NEW - 1]
+    wanted = last if method == "nearest" else (2 * last + behind[0]) / 3
+    assert torch.allclose(joined.new_frames[10], wanted), "frame 11 of 12 lies at 7 1/3 of 8"
+
+
+def test_new_frames_that_last_less_than_one_are_refused(sampler, positive):
+    with pytest.raises(InputError, match="`new_frames` last less than one frame of a clip of 4 frames per second"):
+        transition(image_clip(FIRST, 4), None, positive, sampler, resample="blend", **(SETTINGS | {"new_frames": 3}))

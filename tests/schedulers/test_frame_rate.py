@@ -47,6 +47,24 @@ def test_the_model_sees_frames_a_sixteenth_of_a_second_apart(rate, method, count
     assert (resampling.to_model(frames, count).flatten() - wanted).abs().max() <= within + 1e-9
 
 
+@given(RATES, METHODS, st.integers(1, 40))
+def test_frames_between_two_are_evenly_spread(rate, method, steps):
+    """The time between is stretched to a whole number of frames, by half of one at most."""
+    resampling = Resampling(rate, method)
+    shown = resampling.between(clock(Fraction(step, 16) for step in range(steps + 1))).flatten()
+    span = resampling.clip_span(steps)
+    assert len(shown) == span - 1 and (span == 1 or abs(span / rate - Fraction(steps, 16)) <= 1 / rate / 2)
+    wanted = clock(Fraction(steps * step, 16 * span) for step in range(1, span)).flatten()
+    within = 1 / 32 if method == "nearest" else 0
+    assert torch.allclose(shown, wanted, rtol=0, atol=within + 1e-9)
+
+
+def test_frames_between_two_are_those_of_the_model_at_its_own_rate():
+    frames = torch.rand(9, 1, 2, 3)
+    for resampling in (Resampling(Fraction(24)), Resampling(Fraction(16), "blend"), Resampling(Fraction(16), "nearest")):
+        assert torch.equal(resampling.between(frames), frames[1:-1])
+
+
 def test_the_frame_where_both_meet_is_the_same_bits():
     frames = torch.rand(30, 1, 2, 3)
     for method in ("nearest", "blend"):

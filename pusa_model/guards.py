@@ -31,15 +31,26 @@ def describe_model(model) -> str | None:
     """What a MODEL is, in words, if it cannot take a vector of timesteps; None if it can."""
     network = model.get_model_object("diffusion_model")
     network = getattr(network, "_orig_mod", network)  # torch.compile keeps the module it compiled here
-    if not isinstance(network, comfy.ldm.wan.model.WanModel):
+    kind = network_class(model, network)
+    if not issubclass(kind, comfy.ldm.wan.model.WanModel):
         return f"not a Wan model ({type(model.model).__name__})"
-    if type(network) is not comfy.ldm.wan.model.WanModel:
-        name = type(network).__name__
-        return OTHER_WAN_MODELS.get(name, f"a special Wan model ({name})")
+    if kind is not comfy.ldm.wan.model.WanModel:
+        return OTHER_WAN_MODELS.get(kind.__name__, f"a special Wan model ({kind.__name__})")
     channels = network.patch_embedding.weight.shape[1]
     if channels != network.out_dim:
         return f"a Wan image-to-video or control model ({channels} input channels; text-to-video has {network.out_dim})"
     return None
+
+
+def network_class(model, network) -> type:
+    """The class of a MODEL's network as it will be sampled.
+
+    Packs change the class of the one network that all clones share, by an object patch on a clone. It is in force while that clone
+    is loaded, so the live network may wear the class of another clone.
+    """
+    if network is model.model.diffusion_model:
+        return model.get_model_object("diffusion_model.__class__")
+    return type(network)
 
 
 def check_model(model, name: str = "model") -> None:

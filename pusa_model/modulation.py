@@ -4,6 +4,8 @@ ComfyUI's Wan blocks take one modulation per frame, [B, T, 6, C], and repeat eac
 they use it (0.34 GB each, at 832 x 480 and 81 frames in bf16). The replacement here does the same sums on a view of the tokens,
 [B, T, tokens / T, C], where the modulation broadcasts. The order of operations is the stock block's, so in float32 the result is
 the same to the bit.
+
+Where another pack gives a block a slice of the tokens (sequence parallelism), the block gets the rows of its slice: ``slices.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from typing import Any
 import torch
 from comfy.ldm.wan.model import WanAttentionBlock, WanT2VCrossAttention
 from comfy.model_management import cast_to
+from einops import rearrange
+
+from .slices import own_rows
 
 Replacement = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 
@@ -27,17 +32,44 @@ def frame_blocks(network: torch.nn.Module) -> dict[tuple[str, int], Replacement]
     return {("double_block", index): partial(frame_block, block) for index, block in enumerate(network.blocks) if is_stock(block)}
 
 
+def add_replacements(transformer_options: dict[str, Any], blocks: dict[tuple[str, int], Replacement], count: int = 0) -> None:
+    """Put replacements into the options of one model call, behind those that are there already.
+
+    Args:
+        count: blocks of the network: so many, where other packs or nobody replaces them, get the rows of their tokens.
+    """
+    patches = transformer_options.get("patches_replace", {})
+    dit = blocks | patches.get("dit", {})
+    keys = (("double_block", index) for index in range(count))
+    others = {key: dit.get(key, original) for key in keys if key not in blocks or dit[key] is not blocks[key]}
+    dit |= {key: partial(with_own_rows, replacement) for key, replacement in others.items()}
+    transformer_options["patches_replace"] = patches | {"dit": dit}
+
+
 def is_stock(block: torch.nn.Module) -> bool:
     """Whether a block computes what ``frame_block`` does."""
     classes = type(block), type(getattr(block, "cross_attn", None))
-    hooked = "forward" in vars(block) or block._forward_hooks or block._forward_pre_hooks
-    return classes == (WanAttentionBlock, WanT2VCrossAttention) and not hooked
+    if classes != (WanAttentionBlock, WanT2VCrossAttention):
+        return False
+    # Where an object patch of the forward was undone, ComfyUI leaves the class's own on the block.
+    own = getattr(block.forward, "__func__", None) is WanAttentionBlock.forward
+    return own and not block._forward_hooks and not block._forward_pre_hooks
 
 
-def add_replacements(transformer_options: dict[str, Any], blocks: dict[tuple[str, int], Replacement]) -> None:
-    """Put replacements into the options of one model call, behind those that are there already."""
-    patches = transformer_options.get("patches_replace", {})
-    transformer_options["patches_replace"] = patches | {"dit": blocks | patches.get("dit", {})}
+def with_own_rows(replacement: Replacement, args: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """Call a replacement with the modulations of its own tokens."""
+    return replacement(own_args(args), extra)
+
+
+def own_args(args: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a block with the modulations of its own tokens."""
+    rows = own_rows(args["vec"], args["img"].shape[1], args.get("transformer_options", {}))
+    return args if rows is None else {**args, "vec": args["vec"][:, rows]}
+
+
+def original(args: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """The block itself."""
+    return extra["original_block"](args)
 
 
 def frame_block(block: WanAttentionBlock, args: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
@@ -45,28 +77,33 @@ def frame_block(block: WanAttentionBlock, args: dict[str, Any], extra: dict[str,
 
     Args:
         args: ``img`` [B, L, C], ``vec`` [B, T, 6, C], ``txt``, ``pe`` and ``transformer_options``, as ComfyUI gives them.
-        extra: ``original_block``, which takes over where the tokens do not divide by the frames.
+        extra: ``original_block``, which takes over where the tokens do not divide by the frames, or where a forward of another pack
+            does not hand on the options.
 
     Returns:
         ``img`` [B, L, C].
     """
-    x, modulation, options = args["img"], args["vec"], args["transformer_options"]
+    args = own_args(args)
+    x, modulation, options = args["img"], args["vec"], args.get("transformer_options")
     frames = modulation.shape[1]
-    if x.shape[1] % frames:
+    if options is None or x.shape[1] % frames:
         return extra["original_block"](args)
 
     def framed(tokens):
-        return tokens.unflatten(1, (frames, -1))
+        return rearrange(tokens, "b (t n) c -> b t n c", t=frames)
+
+    def flat(tokens):
+        return rearrange(tokens, "b t n c -> b (t n) c")
 
     modulation = cast_to(block.modulation, dtype=x.dtype, device=x.device).unsqueeze(0) + modulation
-    shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.unsqueeze(3).unbind(2)  # each [B, T, 1, C]
+    shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = rearrange(modulation, "b t six c -> six b t 1 c")
     x = x.contiguous()
-    y = torch.addcmul(shift, framed(block.norm1(x)), 1 + scale).flatten(1, 2)
+    y = flat(torch.addcmul(shift, framed(block.norm1(x)), 1 + scale))
     y = block.self_attn(y, args["pe"], transformer_options=options)
-    x = torch.addcmul(framed(x), framed(y), gate).flatten(1, 2)
+    x = flat(torch.addcmul(framed(x), framed(y), gate))
     del y  # or it would lie beside the feed-forward, where a block takes the most memory
     x = x + block.cross_attn(block.norm3(x), args["txt"], transformer_options=options)
     for patch in options.get("patches", {}).get("attn2_patch", ()):
         x = patch({"x": x, "transformer_options": options})
-    y = block.ffn(torch.addcmul(ffn_shift, framed(block.norm2(x)), 1 + ffn_scale).flatten(1, 2))
-    return {"img": torch.addcmul(framed(x), framed(y), ffn_gate).flatten(1, 2)}
+    y = block.ffn(flat(torch.addcmul(ffn_shift, framed(block.norm2(x)), 1 + ffn_scale)))
+    return {"img": flat(torch.addcmul(framed(x), framed(y), ffn_gate))}

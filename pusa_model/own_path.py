@@ -44,10 +44,15 @@ def needs_own_path(sampler) -> bool:
 
     Samplers of other packs are unknown and so take the own path, which is right for every sampler.
     """
-    function = getattr(sampler, "sampler_function", None)
-    if not isinstance(sampler, comfy.samplers.KSAMPLER) or not function.__module__.startswith("comfy."):
+    if not is_core(sampler) or sampler.sampler_function.__name__ not in DETERMINISTIC:
         return True
-    return function.__name__ not in DETERMINISTIC or any(sampler.extra_options.get(name) for name in NOISY_OPTIONS)
+    return any(sampler.extra_options.get(name) for name in NOISY_OPTIONS)
+
+
+def is_core(sampler) -> bool:
+    """Whether a sampler is one of ComfyUI's own, which start from the noised latent that they are given."""
+    function = getattr(sampler, "sampler_function", None)
+    return isinstance(sampler, comfy.samplers.KSAMPLER) and function.__module__.startswith("comfy.")
 
 
 class OwnPath:
@@ -80,14 +85,15 @@ class OwnPath:
             self.mask = self.mask_at(sigma)[:, :, self.positions]
         self._move(sigma)
         x = x.clone()
-        x[:, :, self.positions] = self.state
+        x[:, :, self.positions] = self.state.to(x)
         return x
 
     def observe(self, x: Tensor, denoised: Tensor, sigma: Tensor) -> None:
-        """Remember ``m v = (x - D) / sigma`` of the condition frames and the level it was seen at."""
-        change = (x - denoised)[:, :, self.positions]
-        self.rate = change / _per_row(sigma).clamp_min(torch.finfo(sigma.dtype).tiny)
-        self.sigma = sigma
+        """Remember ``m v = (x - D) / sigma`` of the condition frames; a call at a level of 0 or below tells nothing of it."""
+        level = _per_row(sigma)
+        rate = (x - denoised)[:, :, self.positions] / level.clamp_min(torch.finfo(level.dtype).tiny)
+        known = torch.zeros_like(rate) if self.rate is None else self.rate
+        self.rate = torch.where(level > 0, rate, known)  # on the device: a step must not wait for it
 
     def finish(self, samples: Tensor, sigma: Tensor) -> Tensor:
         """Write the condition frames at the last level into the samples, un-noised as ``inverse_noise_scaling`` does.
@@ -96,12 +102,15 @@ class OwnPath:
         """
         self._move(sigma)
         samples = samples.clone()
-        samples[:, :, self.positions] = self.state / (1.0 - self.multipliers * _per_row(sigma))
+        samples[:, :, self.positions] = (self.state / (1.0 - self.multipliers * _per_row(sigma))).to(samples)
         return samples
 
     def _move(self, sigma: Tensor) -> None:
+        """Go to a level; what lies below 0 is 0, where a frame is clean."""
+        sigma = sigma.clamp_min(0)
         if self.rate is not None:
             self.state = self.state + self.rate * (_per_row(sigma) - _per_row(self.sigma))
+        self.sigma = sigma
         if self.mask is not None:
             levels = self.multipliers * _per_row(sigma)
             pinned = levels * self.noise + (1.0 - levels) * self.latent

@@ -13,26 +13,34 @@ Source: Pusa V1.0 (arXiv 2507.16116), sampling with a vector of timesteps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+import comfy.model_management
 import comfy.model_sampling
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..schedulers import InputError, frame_levels
+from .bystanders import foreign_forward
 from .condition import Condition
 from .guards import check_model
 from .modulation import add_replacements, frame_blocks
-from .own_path import OwnPath, needs_own_path
+from .own_path import OwnPath, is_core, needs_own_path
+from .part_of_time import PLACES, with_places
+from .run import KEY, Run, run_of
+from .slices import FRAMES
 
-KEY = "pusa"
+NOISED = (
+    "Connect the `latent` of Apply Condition (Pusa) to the sampler as it is, with RandomNoise: AddNoise brings all frames to one "
+    "level, so it cannot stand between them."
+)
+SAME = 0.01  # of the largest value: more than half precision makes of a clean frame on its way to the sampler
 
 
-def apply_condition(model, condition: Condition):
+def apply_condition(model, condition: Condition, node: str | None = None):
     """Clone a MODEL so that every native sampler drives it with the condition's per-frame levels.
 
     A condition whose multipliers are all 1 adds nothing: the clone then samples bit for bit like the model.
@@ -40,6 +48,7 @@ def apply_condition(model, condition: Condition):
     Args:
         model: ModelPatcher of a plain Wan text-to-video model.
         condition: the condition frames; sample a latent into which ``condition_latent`` has placed them.
+        node: name in front of the errors of a run, where a sampler node of others will drive it.
 
     Raises:
         InputError: the model cannot take a vector of timesteps, or carries a condition already.
@@ -53,10 +62,11 @@ def apply_condition(model, condition: Condition):
     patched = model.clone()
     multipliers = condition.vector()
     if bool((multipliers < 1).any()):
-        patch = FramePatch(multipliers, placed=bool(condition.frames.any()))
+        patch = FramePatch(condition, node)
         patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, patch.outer_sample)
         patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, patch.sampler_sample)
         patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, patch.predict_noise)
+        patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, patch.calc_cond_batch)
         patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, patch.diffusion_model)
     return patched
 
@@ -78,89 +88,132 @@ def condition_latent(model, latent: Tensor, condition: Condition) -> Tensor:
     return condition.place(latent)
 
 
-@dataclass
-class Run:
-    """What the wrappers share during one sampling run: multipliers [T] on the sampling device, and their helpers."""
-
-    multipliers: Tensor
-    own_path: OwnPath | None
-    retained: list[int]
-
-    def window(self, transformer_options: dict[str, Any]) -> Tensor:
-        """Multipliers of the frames that the model sees in this call, with a context window's anchor and retained frames."""
-        window = transformer_options.get("context_window")
-        if window is None:
-            return self.multipliers
-        return window.get_tensor(self.multipliers[None], dim=1, retain_index_list=self.retained)[0]
-
-
 class FramePatch:
-    """The wrappers of one condition. Holds the multipliers [T] and no state of a run."""
+    """The wrappers of one condition. Holds no state of a run."""
 
-    def __init__(self, multipliers: Tensor, placed: bool) -> None:
-        self.multipliers = multipliers
-        self.placed = placed
-        self.conditioned = (multipliers < 1).nonzero()[:, 0].tolist()
-        self.clean = (multipliers == 0).nonzero()[:, 0].tolist()
+    def __init__(self, condition: Condition, node: str | None) -> None:
+        self.condition, self.node = condition, node
+        self.multipliers = condition.vector()
+        self.conditioned = (self.multipliers < 1).nonzero()[:, 0].tolist()
+        self.clean = (self.multipliers == 0).nonzero()[:, 0].tolist()
 
-    def outer_sample(self, executor, noise, latent_image, *args, **kwargs):
-        """Return clean frames (m = 0) bit for bit as they came in, without the round trip through the latent format."""
+    def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
+        """Begin a run; return clean frames (m = 0) bit for bit as they came in, without the way through the latent format."""
+        guider = executor.class_obj
+        try:
+            self.check_start(noise, latent_image, sampler, sigmas)
+            with begun(guider, Run(type(guider).__name__)):
+                samples = executor(noise, latent_image, sampler, sigmas.clone(), *args, **kwargs)  # uni_pc writes into its sigmas
+        except InputError as error:
+            if self.node is None:
+                raise
+            raise ValueError(f"{self.node}: {error}") from error
+        samples[:, :, self.clean] = latent_image[:, :, self.clean].to(samples)
+        return samples
+
+    def check_start(self, noise: Tensor, latent_image: Tensor, sampler, sigmas: Tensor) -> None:
+        """Refuse a run that does not begin with this condition in its latent.
+
+        Raises:
+            InputError: a latent of another shape, without the condition or noised already, or levels that are not finite.
+        """
         if latent_image.ndim != 5 or latent_image.shape[2] != len(self.multipliers):
             raise InputError(
                 f"the latent to sample has the shape {tuple(latent_image.shape)}, the Pusa condition of this model was "
                 f"made for {len(self.multipliers)} latent frames. Use the same latent for both."
             )
-        if self.placed and not latent_image[:, :, self.conditioned].any():
+        if not sigmas.isfinite().all():
+            raise InputError("`sigmas` holds values that are not finite (NaN or infinity).")
+        if self.condition.frames.any() and not latent_image[:, :, self.conditioned].any():
             raise InputError(
                 "the latent to sample is empty where the Pusa condition should be. Connect the `latent` output of "
                 "Apply Condition (Pusa) to the sampler, not the latent that went into it."
             )
-        samples = executor(noise, latent_image, *args, **kwargs)
-        samples[:, :, self.clean] = latent_image[:, :, self.clean].to(samples)
-        return samples
+        if self.clean and self.condition.frames.shape[0] in (1, len(latent_image)):
+            given = self.condition.place(latent_image)[:, :, self.clean]
+            if float((latent_image[:, :, self.clean] - given).abs().max()) > SAME * float(given.abs().max()):
+                raise InputError(f"the latent to sample holds other frames than the condition where these are clean. {NOISED}")
+        if not noise.any() and sigmas[:1] == 1 and is_core(sampler):
+            raise InputError(f"the run begins at level 1 without noise, so nothing can come of it. {NOISED}")
 
     def sampler_sample(
         self, executor, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *args, **kwargs
     ):
         """Noise and un-noise every frame at its own level for the time of this run."""
         options = extra_args["model_options"]
-        multipliers = self.multipliers.to(noise.device)
-        own_path = None
+        run = run_of(options["transformer_options"], sampling=False)
+        run.multipliers = self.multipliers.to(noise.device)
+        run.retained = getattr(options.get("context_handler"), "latent_retain_index_list", [])
         if needs_own_path(executor.class_obj):
             mask_at = None if denoise_mask is None else mask_schedule(denoise_mask, options, guider, sigmas)
-            own_path = OwnPath(multipliers, self.conditioned, mask_at)
-        retained = getattr(options.get("context_handler"), "latent_retain_index_list", [])
-        options["transformer_options"][KEY] = Run(multipliers, own_path, retained)
-        with per_frame_noising(guider, multipliers, own_path):
+            run.own_path = OwnPath(run.multipliers, self.conditioned, mask_at)
+        last = sigmas[-1].clone()
+        with per_frame_noising(guider, run.multipliers, run.own_path):
             samples = executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args, **kwargs)
-        return samples if own_path is None else own_path.finish(samples, sigmas[-1])
+        return samples if run.own_path is None else run.own_path.finish(samples, last)
 
     def predict_noise(self, executor, x, timestep, model_options={}, seed=None):
         """``D = x + m (D_base - x)`` on the whole clip, after guidance and window fusion; exact at m = 0 and m = 1."""
-        run: Run = model_options["transformer_options"][KEY]
+        run = run_of(model_options["transformer_options"])
         if run.own_path is not None:
             x = run.own_path.advance(x, timestep)
-        denoised = executor(x, timestep, model_options, seed)
-        denoised = torch.lerp(x, denoised, run.multipliers[None, None, :, None, None].to(x.dtype))
+        with run.prediction(), words_for_strangers(executor.class_obj):
+            denoised = executor(x, timestep, model_options, seed)
+        denoised = torch.lerp(x, denoised.to(x), run.multipliers[None, None, :, None, None].to(x.dtype))
         if run.own_path is not None:
             run.own_path.observe(x, denoised, timestep)
         return denoised
+
+    def calc_cond_batch(self, executor, model, conds, x_in, timestep, model_options):
+        """Prompts for a part of the time bring along which frames they are given."""
+        return executor(model, [with_places(prompts, x_in) for prompts in conds], x_in, timestep, model_options)
 
     def diffusion_model(
         self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options={}, **kwargs
     ):
         """Give the model one timestep per latent frame, [B] becomes [B, T], and blocks that modulate per frame."""
-        multipliers = transformer_options[KEY].window(transformer_options)
+        run = run_of(transformer_options)
+        run.reach()
         if kwargs.get("context_latents") is not None:
             raise InputError("in-context reference latents cannot be combined with a Pusa condition: they have no frame.")
-        if x.shape[2] != len(multipliers):
-            raise InputError(f"the model was given {x.shape[2]} latent frames, the Pusa condition has {len(multipliers)}.")
+        multipliers = run.window(transformer_options, kwargs.pop(PLACES, None), timestep.device)
+        if x.shape[2] != multipliers.shape[1]:
+            raise InputError(f"the model was given {x.shape[2]} latent frames, the Pusa condition has {multipliers.shape[1]}.")
         if time_dim_concat is not None:
-            multipliers = torch.cat([multipliers, multipliers.new_ones(time_dim_concat.shape[2])])
+            free = multipliers.new_ones(multipliers.shape[0], time_dim_concat.shape[2])
+            multipliers = torch.cat([multipliers, free], dim=1)
         # Asked anew at every call, because blocks that are compiled one by one are in the network only while it is called.
-        add_replacements(transformer_options, frame_blocks(executor.class_obj))
+        network = executor.class_obj
+        add_replacements(transformer_options, frame_blocks(network), len(network.blocks))
+        transformer_options[FRAMES] = multipliers.shape[1]
         timesteps = timestep.reshape(timestep.shape[0], -1) * multipliers.to(timestep.dtype)
         return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
+
+
+@contextmanager
+def begun(guider, run: Run) -> Iterator[None]:
+    """Put a run where all wrappers of a guider find it, and take it away again."""
+    options = guider.model_options.setdefault("transformer_options", {})
+    options[KEY] = run
+    try:
+        yield
+    finally:
+        del options[KEY]
+
+
+@contextmanager
+def words_for_strangers(guider) -> Iterator[None]:
+    """Say whose forward it is that fails with a vector of timesteps, where it is not ComfyUI's."""
+    try:
+        yield
+    except (RuntimeError, TypeError) as error:
+        stranger = foreign_forward(guider.inner_model.diffusion_model)
+        if stranger is None or isinstance(error, comfy.model_management.OOM_EXCEPTION):
+            raise
+        raise InputError(
+            f"the forward of the model was replaced by {stranger}, which fails with one timestep per latent frame "
+            f"({str(error)[:120]}). Remove the node that patches the model, or sample without a condition."
+        ) from error
 
 
 def mask_schedule(denoise_mask: Tensor, options: dict[str, Any], guider, sigmas: Tensor) -> Callable[[Tensor], Tensor]:

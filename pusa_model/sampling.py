@@ -41,10 +41,12 @@ def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
     return {key: value for key, value in latent.items() if not key.startswith(EMPTY_LATENT_SCALE)} | {"samples": samples}
 
 
-def prepare(model, latent: dict[str, Any], condition: Condition, shift: float) -> tuple[Any, dict[str, Any]]:
-    """A MODEL and a LATENT with the condition applied, for any native sampler."""
+def prepare(
+    model, latent: dict[str, Any], condition: Condition, shift: float, node: str | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """A MODEL and a LATENT with the condition applied, for any native sampler; ``node`` is named in the errors of its runs."""
     samples = condition_latent(model, video_latent(model, latent), condition)
-    return apply_condition(with_shift(model, shift), condition), with_samples(latent, samples)
+    return apply_condition(with_shift(model, shift), condition, node), with_samples(latent, samples)
 
 
 def sigma_grid(model, sampler_name: str, scheduler: str, steps: int, shift: float, denoise: float) -> Tensor:

@@ -80,7 +80,9 @@ def test_blocks_with_a_forward_of_their_own_are_left_alone(network):
         assert list(modulation.frame_blocks(network)) == [("double_block", 0)]
     finally:
         block.__class__ = kind
-    block.forward = block.forward
+    block.forward = block.forward  # what ComfyUI leaves behind where an object patch was undone
+    assert len(modulation.frame_blocks(network)) == len(network.blocks)
+    block.forward = lambda *args, **kwargs: kind.forward(block, *args, **kwargs)
     try:
         assert list(modulation.frame_blocks(network)) == [("double_block", 0)]
     finally:

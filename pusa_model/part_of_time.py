@@ -1,0 +1,34 @@
+"""Prompts for a part of the time: an area whose length is shorter than the clip.
+
+ComfyUI crops the latent for such a prompt before it calls the network, and tells it the size but not the place; prompts of one size
+share a batch. The numbers of the frames go along as one more of the prompt's values, which ComfyUI crops as it does the latent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.conds
+import torch
+from torch import Tensor
+
+PLACES = "pusa_places"
+
+
+def with_places(prompts: list[dict[str, Any]] | None, x: Tensor) -> list[dict[str, Any]] | None:
+    """Prompts of one call, those for a part of the time with ``PLACES`` [1, 1, T, h, w], the number of every frame.
+
+    Args:
+        prompts: as ComfyUI prepares them, with ``area`` (sizes, then places) in latent units; None at cfg 1.
+        x: the latent [B, C, T, h, w] of the call.
+    """
+    if not any(map(_in_part, prompts or ())):
+        return prompts
+    frames = torch.arange(x.shape[2], device=x.device).reshape(1, 1, -1, 1, 1).expand(1, 1, *x.shape[2:])
+    places = {PLACES: comfy.conds.CONDNoiseShape(frames)}
+    return [{**prompt, "model_conds": prompt["model_conds"] | places} if _in_part(prompt) else prompt for prompt in prompts]
+
+
+def _in_part(prompt: dict[str, Any]) -> bool:
+    """Whether a prompt's area has a place in time; areas in space have height and width alone."""
+    return len(prompt.get("area") or ()) == 6

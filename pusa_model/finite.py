@@ -7,7 +7,11 @@ PART = 2**24  # elements that are looked at in one go, as those of a view are co
 
 
 def all_finite(tensor: Tensor) -> bool:
-    """Whether no value of a floating-point tensor of any shape, dtype and device is NaN or infinity; true of none."""
+    """Whether no value of a tensor is NaN or infinity; true of none.
+
+    Args:
+        tensor: of any shape and device, and of a floating-point dtype of 2 bytes or more.
+    """
     if not tensor.numel():
         return True
     rows = torch.atleast_1d(tensor)
@@ -15,6 +19,6 @@ def all_finite(tensor: Tensor) -> bool:
 
 
 def _part_is_finite(part: Tensor) -> bool:
-    """By the smallest and the largest value: either is NaN where one value is. Of float8 PyTorch knows neither."""
-    least, most = torch.aminmax(part.float() if part.element_size() == 1 else part)
+    """By the smallest and the largest value: both are NaN where one value is."""
+    least, most = torch.aminmax(part)
     return bool(torch.isfinite(least) & torch.isfinite(most))

@@ -276,9 +276,9 @@ def told(read, text: str) -> tuple[float, str]:
 
 def check_any_length(text: str) -> None:
     """Of a text as it is, and of as much of it as is still read, both validators speak soon and shortly."""
-    for read in (position_terms, noise_values, decimal_comma, lambda given: parse_positions(given, 8001)):
-        for given in (text, text[:LONGEST]):
-            seconds, words = told(read, given)
+    for read in (position_terms, noise_values, decimal_comma, lambda written: parse_positions(written, 8001)):
+        for part in (text, text[:LONGEST]):
+            seconds, words = told(read, part)
             assert seconds < 0.1 and len(words) < 500
             words.encode("utf-8")
             assert "\n" not in words

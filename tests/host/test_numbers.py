@@ -40,7 +40,7 @@ INPUTS = {
 
 def fractions(name: str) -> dict[str, float]:
     """The widgets of a node that take a fraction, with their defaults."""
-    found = (re.match(r"(\w+)\W*: FLOAT = (\S+)", each) for each in CONTRACT["nodes"][name]["inputs"])
+    found = (re.match(r"(\w+): FLOAT\?? = (\S+)", each) for each in CONTRACT["nodes"][name]["inputs"])
     return {each[1]: float(each[2]) for each in found if each}
 
 

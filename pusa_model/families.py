@@ -43,18 +43,15 @@ LATENTS = {
 
 def other_vae(vae) -> str | None:
     """The family of a VAE that is known to be none of Wan; None of Wan's own, however it is wrapped, and of unknown ones."""
-    network = vae.first_stage_model
-    modules = getattr(network, "modules", lambda: [network])
-    if any(isinstance(module, WAN_VAES) for module in modules()):
+    network = getattr(vae.first_stage_model, "_orig_mod", vae.first_stage_model)  # where torch.compile keeps its module
+    if any(isinstance(module, WAN_VAES) for module in getattr(network, "modules", list)()):
         return None
-    network = getattr(network, "_orig_mod", network)  # torch.compile keeps the module it compiled here
     if isinstance(network, TAEHV):  # its form is the same for all; HunyuanVideo's is scaled by that family's format
         return getattr(network.latent_format, "__name__", None)
-    origins = [kind.__module__ + "." for kind in type(network).__mro__]
-    found = (name for prefix, name in VAE_MODULES.items() if any(origin.startswith(prefix) for origin in origins))
-    if any(origin.startswith("comfy.ldm.models.autoencoder.") for origin in origins):
+    origins = [kind.__module__ for kind in type(network).__mro__]
+    if "comfy.ldm.models.autoencoder" in origins:
         return "HunyuanVideo" if getattr(vae, "latent_dim", 2) == 3 else "a picture model"
-    return next(found, None)
+    return next((name for start, name in VAE_MODULES.items() if any(each.startswith(start) for each in origins)), None)
 
 
 def other_latent(latent: Tensor) -> str | None:

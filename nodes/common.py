@@ -1,5 +1,6 @@
-"""What all nodes share: the category, the condition type, and errors that name the node."""
+"""What all nodes share: the category, the condition type, lines shown on the node, and errors that name it."""
 
+import inspect
 import logging
 from collections.abc import Callable
 from functools import wraps
@@ -7,23 +8,28 @@ from functools import wraps
 from comfy_api.latest import io
 
 from ..schedulers import InputError
+from .inputs import check_inputs
 
 CATEGORY = "Pusa"
 PusaCondition = io.Custom("PUSA_CONDITION")
 
 
 def named_errors(execute):
-    """Put the node's display name in front of an input error, so that a reader of the message finds the node.
+    """Check the inputs of a node before it runs, and put its display name in front of an input error.
 
-    It becomes a plain ValueError: ComfyUI prints an exception's module, which for a pack is a path on the server.
+    So a reader of the message finds the node. It becomes a plain ValueError: ComfyUI prints an exception's module, which for a
+    pack is a path on the server.
     """
+    signature = inspect.signature(execute)
 
     @wraps(execute)
     def named(cls, *args, **kwargs):
+        schema = cls.define_schema()
         try:
+            check_inputs(schema, signature.bind(cls, *args, **kwargs).arguments)
             return execute(cls, *args, **kwargs)
         except InputError as error:
-            raise ValueError(f"{cls.define_schema().display_name}: {error}") from error
+            raise ValueError(f"{schema.display_name}: {error}") from error
 
     return named
 
@@ -44,8 +50,15 @@ def warner(cls: type[io.ComfyNode]) -> Callable[[str], None]:
 
 
 def say(cls: type[io.ComfyNode], text: str) -> None:
-    """Show a line on the node. Its schema must list `unique_id` as hidden."""
-    if cls.hidden and cls.hidden.unique_id:
-        from server import PromptServer
+    """Show a line on the node, in the page that queued the graph and in no other.
 
-        PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+    Its schema must list `unique_id` as hidden; with `dynprompt`, a node that another one expanded into speaks on that one.
+    """
+    if not (cls.hidden and cls.hidden.unique_id):
+        return
+    from server import PromptServer
+
+    page, graph = PromptServer.instance.client_id, cls.hidden.dynprompt
+    if page:
+        node = graph.get_display_node_id(cls.hidden.unique_id) if graph else cls.hidden.unique_id
+        PromptServer.instance.send_progress_text(text.encode("utf-8", "replace"), node, sid=page)

@@ -6,8 +6,9 @@ from ..pusa_model import timeline
 from ..pusa_model.condition import Condition
 from ..pusa_model.encode import ENCODINGS, FITS
 from ..schedulers import InputError, parse_positions, pixel_length, summary
-from ..schedulers.grammar import noise_values, position_terms
+from ..schedulers.grammar import decimal_comma, noise_values, position_terms
 from .common import CATEGORY, PusaCondition, condition_input, named_errors, say
+from .verdict import Mistakes
 
 VAE_TIP = "The VAE of the model: the Wan2.1 VAE, for Wan2.1 and Wan2.2 A14B alike."
 LATENT_TIP = "The latent that will be sampled. Only its size and length are used; connect the same one to the sampler."
@@ -37,21 +38,22 @@ def condition_output() -> io.Output:
 
 def check_text(positions: str | None = None, noise: str | None = None) -> bool | str:
     """Check what can be checked before the graph runs: whether the texts parse. Linked texts are None here."""
-    try:
-        if positions is not None:
-            position_terms(positions)
-        if noise is not None:
-            noise_values(noise)
-    except InputError as error:
-        return str(error)
-    return True
+    mistakes = {}
+    for name, text, read in (("positions", positions, position_terms), ("noise", noise, noise_values)):
+        try:
+            if text is not None:
+                read(text)
+        except InputError as error:
+            mistakes[name] = str(error)
+    return Mistakes(mistakes) if mistakes else True
 
 
-def tell(cls, before: Condition | None, after: Condition, multipliers, asked: list[int] | None = None) -> None:
+def tell(cls, before: Condition | None, after: Condition, noise: str, multipliers, asked: list[int] | None = None) -> None:
     """Show on a node what was understood: the frames that it added to a condition, `asked` for as video frames or not."""
     earlier = len(before.positions) if before is not None else 0
     line = summary(after.positions[earlier:], after.multipliers[earlier:], asked, earlier)
-    say(cls, line if multipliers is None else f"{line}; noise from multipliers")
+    remark = decimal_comma(noise) if multipliers is None else "noise from multipliers"
+    say(cls, f"{line}; {remark}" if remark else line)
 
 
 class PusaKeyframes(io.ComfyNode):
@@ -118,7 +120,7 @@ class PusaKeyframes(io.ComfyNode):
             vae, latent["samples"], images, positions, unit, noise, fit, encode, condition, multipliers
         )
         asked = parse_positions(positions, pixel_length(placed.target[1])) if unit == "frame" else None
-        tell(cls, condition, placed, multipliers, asked)
+        tell(cls, condition, placed, noise, multipliers, asked)
         return io.NodeOutput(placed)
 
 
@@ -182,7 +184,7 @@ class PusaVideoFrames(io.ComfyNode):
         placed = timeline.video_frames(
             vae, latent["samples"], video, take, frames, place, noise, fit, condition, multipliers
         )
-        tell(cls, condition, placed, multipliers)
+        tell(cls, condition, placed, noise, multipliers)
         return io.NodeOutput(placed)
 
 
@@ -228,5 +230,5 @@ class PusaLatentFrames(io.ComfyNode):
     @named_errors
     def execute(cls, latent, frames, positions, noise, condition=None, multipliers=None) -> io.NodeOutput:
         placed = timeline.latent_frames(latent["samples"], frames["samples"], positions, noise, condition, multipliers)
-        tell(cls, condition, placed, multipliers)
+        tell(cls, condition, placed, noise, multipliers)
         return io.NodeOutput(placed)

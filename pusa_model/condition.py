@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..schedulers import InputError, multiplier_vector, pixel_frames, pixel_length
+from .families import other_latent
+from .finite import all_finite
 
 
 def describe_target(shape: tuple[int, int, int, int]) -> str:
@@ -39,12 +41,14 @@ class Condition:
         """A condition without frames for a target latent [B, C, T, h, w].
 
         Raises:
-            InputError: the latent is not that of a video.
+            InputError: the latent is not that of a video, is that of another family, or is empty.
         """
-        if latent.ndim != 5:
+        family = other_latent(latent)
+        if latent.ndim != 5 or family is not None or not latent.numel():
+            whose = f", as those of {family} have" if family else ""
             raise InputError(
-                f"`latent` has the shape {tuple(latent.shape)}; a video latent has five axes (batch, channels, latent "
-                "frames, height, width), as EmptyHunyuanLatentVideo makes it."
+                f"`latent` has the shape {tuple(latent.shape)}{whose}; a video latent has five axes (batch, channels, latent "
+                "frames, height, width), 16 channels for Wan, as EmptyHunyuanLatentVideo makes it."
             )
         target = tuple(latent.shape[1:])
         return cls(target, (), (), latent.new_zeros((1, target[0], 0, *target[2:])))
@@ -82,11 +86,13 @@ class Condition:
         channels, _, height, width = self.target
         expected = (channels, len(positions), height, width)
         if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
+            family = other_latent(frames)
+            whose = f" (as those of {family} have)" if family else ""
             raise InputError(
-                f"the condition frames have the shape {tuple(frames.shape)}, but [batch, {', '.join(map(str, expected))}] "
+                f"the condition frames have the shape {tuple(frames.shape)}{whose}, but [batch, {', '.join(map(str, expected))}] "
                 f"(channels, frames, height, width) is needed: {len(positions)} positions on {describe_target(self.target)}."
             )
-        if not torch.isfinite(frames).all():
+        if not all_finite(frames):
             raise InputError("the condition frames hold values that are not finite (NaN or infinity).")
         batch = max(self.frames.shape[0], frames.shape[0])
         return Condition(
@@ -108,6 +114,8 @@ class Condition:
         """
         if latent.ndim != 5 or tuple(latent.shape[1:]) != self.target:
             found = describe_target(tuple(latent.shape[1:])) if latent.ndim == 5 else f"the shape {tuple(latent.shape)}"
+            family = other_latent(latent)
+            found += f", as those of {family} have" if family else ""
             raise InputError(
                 f"the condition was made for {describe_target(self.target)}, the latent has {found}. Connect the same "
                 "latent to the condition nodes and to the sampler."

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from ..schedulers import InputError, check_length, pixel_length
+from .families import other_vae
+from .finite import all_finite
 from .latent_cache import LatentCache
 
 FITS = ["crop", "pad", "stretch"]
@@ -15,7 +17,7 @@ _latents = LatentCache()
 
 
 def fit_images(images: Tensor, width: int, height: int, fit: str) -> Tensor:
-    """Bring pictures [N, H, W, 3] in [0, 1] to a size: unchanged where they have it, else with Lanczos.
+    """Bring pictures [N, H, W, 3] in [0, 1] to float32 and to a size: unchanged where they have it, else with Lanczos.
 
     Args:
         fit: ``crop`` fills the frame and cuts the longer side evenly, ``pad`` keeps everything on black bars,
@@ -25,17 +27,20 @@ def fit_images(images: Tensor, width: int, height: int, fit: str) -> Tensor:
         Pictures shaped [N, height, width, 3].
 
     Raises:
-        InputError: another number of axes or channels, or values that are not finite.
+        InputError: another number of axes or channels, no pixels, or values that are not finite.
     """
     if images.ndim != 4 or images.shape[-1] != 3:
         raise InputError(
             f"the picture has the shape {tuple(images.shape)}; RGB pictures [frames, height, width, 3] are needed. "
             "Remove an alpha channel with Split Image with Alpha, and turn masks into images first."
         )
-    if not torch.isfinite(images).all():
+    if not images.numel():
+        raise InputError(f"the picture has no pixels: its shape is {tuple(images.shape)}.")
+    if not all_finite(images):
         raise InputError("the picture holds values that are not finite (NaN or infinity).")
     if fit not in FITS:
         raise InputError(f"there is no fit `{fit}`; use {', '.join(FITS)}.")
+    images = images.float()  # upscalers and interpolators of other packs give half or double precision
     _, found_height, found_width, _ = images.shape
     if (found_width, found_height) == (width, height):
         return images
@@ -53,8 +58,11 @@ def target_size(vae, latent: Tensor) -> tuple[int, int]:
     """Pixel (width, height) that a target latent [B, C, T, h, w] stands for with this VAE.
 
     Raises:
-        InputError: the VAE is not a video VAE with the latent's channels.
+        InputError: the VAE is that of another family, or not a video VAE with the latent's channels.
     """
+    family = other_vae(vae)
+    if family is not None:
+        raise InputError(f"the VAE is that of {family}; its latents are not Wan's. Use the Wan2.1 VAE (wan_2.1_vae.safetensors).")
     kind = "video" if getattr(vae, "latent_dim", 2) == 3 else "picture"
     if kind == "picture" or vae.latent_channels != latent.shape[1]:
         raise InputError(

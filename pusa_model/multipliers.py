@@ -44,7 +44,8 @@ def condition_multipliers(noise: str, multipliers: Any, count: int) -> list[floa
 def _numbers(multipliers: Any) -> list[float]:
     try:
         return [float(value) for value in ([multipliers] if isinstance(multipliers, Real) else multipliers)]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"`multipliers` holds no numbers but {type(multipliers).__name__}. Connect a curve, a number, or a list of numbers."
+            f"`multipliers` holds no numbers but {type(multipliers).__name__[:40]}. Connect a curve, a number, or a list of "
+            "numbers."
         ) from error

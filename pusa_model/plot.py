@@ -8,10 +8,12 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..schedulers import InputError, level_table, pixel_frames
+from .finite import all_finite
 
 WIDTH, HEIGHT = 1024, 640
 LEFT, TOP, RIGHT, BOTTOM = 120, 108, 924, 548
 CLEAN, NOISE = np.array([16, 52, 92]), np.array([246, 235, 208])
+ROUNDING = 1e-3  # by which a scheduler may begin above 1
 INK, MUTED, MARK = (28, 32, 38), (104, 110, 118), (206, 78, 44)
 
 
@@ -19,17 +21,16 @@ def plot_levels(sigmas: Tensor, multipliers: Tensor) -> Tensor:
     """Draw the level table as a heat map: a column per latent frame, a row per step, conditioned columns marked.
 
     Args:
-        sigmas: global levels [K + 1], 1 is noise.
+        sigmas: global levels [K + 1], from 1 (noise) at most, nowhere rising, to 0 (clean) at least.
         multipliers: m in [0, 1], shape [T].
 
     Returns:
         One RGB picture [1, 640, 1024, 3] in [0, 1]; its text stays readable at a width of 768.
 
     Raises:
-        InputError: there are no levels.
+        InputError: the levels are not those of a run.
     """
-    if not len(sigmas):
-        raise InputError("`sigmas` is empty; raise the denoise or the steps of the scheduler.")
+    _check_levels(sigmas)
     table = level_table(sigmas, multipliers)
     rows, columns = table.shape
     image = Image.new("RGB", (WIDTH, HEIGHT), (252, 252, 250))
@@ -41,6 +42,20 @@ def plot_levels(sigmas: Tensor, multipliers: Tensor) -> Tensor:
     _draw_multipliers(draw, multipliers)
     _draw_scale(image, draw)
     return torch.from_numpy(np.asarray(image).astype(np.float32) / 255)[None]
+
+
+def _check_levels(sigmas: Tensor) -> None:
+    if sigmas.ndim != 1:
+        raise InputError(f"`sigmas` has the shape {tuple(sigmas.shape)}; one list of levels, as a scheduler makes it, is needed.")
+    if not len(sigmas):
+        raise InputError("`sigmas` is empty; raise the denoise or the steps of the scheduler.")
+    if not all_finite(sigmas):
+        raise InputError("`sigmas` holds values that are not finite (NaN or infinity).")
+    if not (sigmas[0] <= 1 + ROUNDING and sigmas[-1] >= 0 and bool((sigmas.diff() <= 0).all())):
+        raise InputError(
+            f"`sigmas` go from {float(sigmas[0]):.4g} to {float(sigmas[-1]):.4g}; the levels of a flow-matching run fall, from 1 "
+            "(noise) at most to 0 (clean) at least. Connect Scheduler (Pusa), or a scheduler with the Wan model."
+        )
 
 
 def _font(size: int) -> ImageFont.ImageFont:

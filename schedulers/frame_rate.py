@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -24,7 +25,7 @@ class Resampling:
             that is nearest in time; ``blend`` mixes the two frames around a time in proportion.
 
     Raises:
-        InputError: an unknown method, or a rate that is not above 0.
+        InputError: an unknown method, or a rate that is not a number above 0.
     """
 
     rate: Fraction
@@ -33,8 +34,8 @@ class Resampling:
     def __post_init__(self):
         if self.method not in METHODS:
             raise InputError(f"`resample` is `{self.method}`; use {', '.join(METHODS)}.")
-        if self.rate <= 0:
-            raise InputError(f"the frame rate is {float(self.rate):g}; it must be above 0.")
+        if not 0 < self.rate < math.inf:
+            raise InputError(f"the frame rate is {float(self.rate):g}; it must be a number above 0.")
 
     @property
     def ratio(self) -> Fraction:

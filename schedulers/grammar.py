@@ -6,27 +6,66 @@ import torch
 
 from .errors import InputError
 
+LONGEST = 10_000  # characters of a text that are read
+SHOWN = 40  # characters of a part that an error repeats
+
 _INDEX = r"(?:-?[0-9]{1,9}|last)"
 _POSITION = re.compile(rf"({_INDEX})(?:\s*-\s*({_INDEX}))?")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DECIMAL = re.compile(r"0,([0-9]+)")
+_SEPARATOR = re.compile(r",\s+|\.\.")
+
+# Chinese and Japanese keyboards: full-width ASCII, ideographic space, commas and full stops, minus and long-vowel signs.
+_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
+    0x3000: " ",
+    **dict.fromkeys((0x3001, 0xFF64), ","),
+    **dict.fromkeys((0x3002, 0xFF61), "."),
+    **dict.fromkeys((0x2212, 0x30FC), "-"),
+}
 
 POSITIONS_HELP = "Write positions as `0, 20`, a range `0-3`, `-1` from the end, or `last`, separated by commas."
 NOISE_HELP = "Write noise as one value `0.2`, one per condition frame `0.0, 0.3`, or a ramp `0.0..0.5`, each from 0 to 1."
 
 
-def position_terms(text: str) -> list[tuple[str, str | None, str]]:
-    """Split a `positions` text into (first, last or None, the part as written), without knowing the clip.
+def shown(part: str) -> str:
+    """What an error repeats of a text: its beginning, on one line."""
+    beginning = part if len(part) <= SHOWN else part[: SHOWN - 3] + "..."
+    return "".join(each if each.isprintable() else "?" for each in beginning)
+
+
+def _plain(text: str, name: str) -> str:
+    """The text in ASCII as far as its characters have one meaning there.
 
     Raises:
-        InputError: a part is not a position; the part is quoted.
+        InputError: it is too long to be meant.
+    """
+    if len(text) > LONGEST:
+        raise InputError(f"`{name}` is {len(text)} characters long; at most {LONGEST} are read.")
+    return text.translate(_ASCII)
+
+
+def decimal_comma(text: str) -> str:
+    """What to say of a `noise` text that looks like numbers with decimal commas, such as `0,1` or `0,1, 0,5`; else nothing."""
+    parts = [part.strip() for part in _SEPARATOR.split(text)]
+    written = [match for match in map(_DECIMAL.fullmatch, parts) if match and int(match[1][:SHOWN])]
+    if not written or any(_DECIMAL.fullmatch(part) is None and part not in ("0", "1") for part in parts):
+        return ""
+    return f"`{shown(written[0][0])}` is two values; one value with a decimal point is `{shown('0.' + written[0][1])}`."
+
+
+def position_terms(text: str) -> list[tuple[str, str | None, str]]:
+    """Split a `positions` text into (first, last or None, the part as errors show it), without knowing the clip.
+
+    Raises:
+        InputError: a part is not a position, and its beginning is quoted; or the text is too long.
     """
     terms = []
-    for part in text.split(","):
-        match = _POSITION.fullmatch(part.strip())
+    for part in map(str.strip, _plain(text, "positions").split(",")):
+        match = _POSITION.fullmatch(part)
         if match is None:
-            shown = f"`{part.strip()}` in `positions` is not a position" if part.strip() else "`positions` has an empty part"
-            raise InputError(f"{shown}. {POSITIONS_HELP}")
-        terms.append((match[1], match[2], part.strip()))
+            what = f"`{shown(part)}` in `positions` is not a position" if part else "`positions` has an empty part"
+            raise InputError(f"{what}. {POSITIONS_HELP}")
+        terms.append((match[1], match[2], shown(part)))
     return terms
 
 
@@ -56,7 +95,7 @@ def parse_positions(text: str, length: int, what: str = "The clip") -> list[int]
             )
         return resolved
 
-    found: list[int] = []
+    found: dict[int, None] = {}  # in the order written
     for first, last, part in position_terms(text):
         start = index(first, part)
         stop = start if last is None else index(last, part)
@@ -65,29 +104,31 @@ def parse_positions(text: str, length: int, what: str = "The clip") -> list[int]
         for position in range(start, stop + 1):
             if position in found:
                 raise InputError(f"`positions` names frame {position} twice (`{part}` repeats it).")
-            found.append(position)
-    return found
+            found[position] = None
+    return list(found)
 
 
 def noise_values(text: str) -> tuple[list[float], bool]:
     """Read the numbers of a `noise` text: (values, whether they are the two ends of a ramp).
 
     Raises:
-        InputError: a part is not a number or lies outside [0, 1]; the part is quoted.
+        InputError: a part is not a number or lies outside [0, 1], and its beginning is quoted; or the text is too long.
     """
 
     def number(part: str) -> float:
         part = part.strip()
         if _NUMBER.fullmatch(part) is None:
-            shown = f"`{part}` in `noise` is not a number" if part else "`noise` has an empty part"
-            raise InputError(f"{shown}. {NOISE_HELP}")
+            what = f"`{shown(part)}` in `noise` is not a number" if part else "`noise` has an empty part"
+            raise InputError(f"{what}. {decimal_comma(text) or NOISE_HELP}")
         value = float(part)
         if not 0 <= value <= 1:
-            raise InputError(f"the noise multiplier {part} is outside 0 to 1. 0 keeps the frame clean, 1 leaves it free.")
+            hint = decimal_comma(text) or "0 keeps the frame clean, 1 leaves it free."
+            raise InputError(f"the noise multiplier {shown(part)} is outside 0 to 1. {hint}")
         return value
 
-    ramp = ".." in text
-    parts = text.split("..", 1) if ramp else text.split(",")
+    plain = _plain(text, "noise")
+    ramp = ".." in plain
+    parts = plain.split("..", 1) if ramp else plain.split(",")
     return [number(part) for part in parts], ramp
 
 
@@ -113,7 +154,7 @@ def parse_noise(text: str, count: int) -> list[float]:
     if len(values) != count:
         raise InputError(
             f"`noise` lists {len(values)} values for {count} condition frame{'s' * (count != 1)}. Give one value for "
-            f"all, exactly {count}, or a ramp such as `0.0..0.5`, which fits any number."
+            f"all, exactly {count}, or a ramp such as `0.0..0.5`, which fits any number. {decimal_comma(text)}".rstrip()
         )
     return values
 

@@ -8,9 +8,9 @@ import aiohttp
 import graphs
 import host_comfyui
 import pytest
-from messages import binary_messages
+from messages import binary_messages, messages_until_the_end, queued, texts_on_nodes
 
-from cli.client import ExecutionFailed
+from cli.client import ExecutionFailed, PromptRejected
 
 DOCS = host_comfyui.ROOT / "web" / "docs"
 WORDS = json.loads((host_comfyui.ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
@@ -37,9 +37,7 @@ def plotted(*names, positions="0, last", noise="0, 0.5", **changes):
 
 def shown(server, graph) -> dict[str, str]:
     """The lines that nodes show while a graph runs, by node."""
-    messages = asyncio.run(asyncio.wait_for(binary_messages(server, graph), 120))
-    texts = [(int.from_bytes(content[:4], "big"), content[4:]) for kind, content in messages if kind == 3]
-    return {text[:length].decode(): text[length:].decode() for length, text in texts}
+    return dict(texts_on_nodes(asyncio.run(asyncio.wait_for(binary_messages(server, graph), 120))))
 
 
 def test_the_page_gets_chinese_words_for_every_node(ask):
@@ -99,13 +97,49 @@ def test_multipliers_that_cannot_be_used_are_told_at_the_node(ask, mistake):
     assert failure.value.node_type == "PusaKeyframes"
 
 
+def test_a_line_is_shown_in_the_page_that_queued_the_graph_and_in_no_other(server):
+    """The other page's first line is that of its own graph, which ran last; graphs of programs without a page say nothing."""
+
+    async def run():
+        pages = [f"{server.url}/ws?clientId={page}" for page in ("one", "other")]
+        async with aiohttp.ClientSession() as session, session.ws_connect(pages[0]) as one, session.ws_connect(pages[1]) as other:
+            for noise, page in (("0.41", "one"), ("0.42", None), ("0.43", "other")):
+                await queued(server, session, plotted("start", positions="0", noise=noise), page)
+            return [texts_on_nodes(await messages_until_the_end(socket)) for socket in (one, other)]
+
+    lines = asyncio.run(asyncio.wait_for(run(), 120))
+    assert lines == [[("condition", f"0 -> latent 0, level {level}")] for level in (0.41, 0.43)]
+
+
+def test_a_decimal_comma_is_told_on_the_node(server):
+    assert shown(server, plotted(noise="0,1"))["condition"] == (
+        "0 -> latent 0, clean; 16 -> latent 4, free; `0,1` is two values; one value with a decimal point is `0.1`."
+    )
+
+
+@pytest.mark.parametrize("wrong", [("positions",), ("noise",), ("positions", "noise")], ids=" and ".join)
+@pytest.mark.parametrize("name", ["PusaKeyframes", "PusaLatentFrames"])
+def test_only_the_widget_with_the_mistake_is_marked_and_in_its_own_words(ask, name, wrong):
+    graph = plotted("start", positions="0", noise="0.2")
+    if name == "PusaLatentFrames":
+        latents = {"latent": ["empty", 0], "frames": ["empty", 0]}
+        graph["condition"] = graphs.node(name, **latents, positions="0", noise="0.2")
+    graph["condition"]["inputs"] |= dict.fromkeys(wrong, "what?")
+    with pytest.raises(PromptRejected) as refused:
+        ask(lambda client: client.run(graph))
+    errors = refused.value.node_errors["condition"]["errors"]
+    assert {error["extra_info"]["input_name"] for error in errors} == set(wrong)
+    for error in errors:
+        assert f"`what?` in `{error['extra_info']['input_name']}` is not a " in error["details"]
+        assert error["details"].count("what?") == 1
+
+
 def test_a_graph_runs_when_nobody_is_there_to_read_the_line(server):
     async def run():
-        async with aiohttp.ClientSession(server.url) as session:
-            async with session.post("/prompt", json={"prompt": plotted(noise="0.11")}) as answer:
-                prompt_id = (await answer.json())["prompt_id"]
+        async with aiohttp.ClientSession() as session:
+            prompt_id = await queued(server, session, plotted(noise="0.11"), None)
             while True:
-                async with session.get(f"/history/{prompt_id}") as answer:
+                async with session.get(f"{server.url}/history/{prompt_id}") as answer:
                     if found := (await answer.json()).get(prompt_id):
                         return found["status"]["status_str"]
                 await asyncio.sleep(0.1)

@@ -186,3 +186,21 @@ def test_a_picture_latent_is_no_target(shape):
         Condition.empty(torch.zeros(shape))
     with pytest.raises(InputError, match="the latent has the shape"):
         Condition.empty(latent()).check_target(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape, family", [
+    ((1, 128, 3, 4, 4), "LTX-Video"), ((1, 12, 3, 4, 4), "Mochi"), ((1, 32, 3, 4, 4), "HunyuanVideo 1.5"),
+    ((1, 4, 8, 8), "Stable Diffusion"), ((1, 128, 8, 8), "Flux.2"), ((1, 64, 100), "Stable Audio"),
+])  # fmt: skip
+def test_a_latent_of_another_family_is_called_by_its_name(shape, family):
+    for told in (Condition.empty, Condition.empty(latent()).check_target):
+        with pytest.raises(InputError, match=f"as those of {family} have"):
+            told(torch.zeros(shape))
+    with pytest.raises(InputError, match=f"as those of {family} have"):
+        Condition.empty(latent()).add(torch.zeros(shape), [0], [0.0])
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 0, 2, 3), (0, 16, 6, 2, 3), (1, 16, 6, 0, 3)])
+def test_a_latent_with_nothing_in_it_is_no_target(shape):
+    with pytest.raises(InputError, match="a video latent has five axes"):
+        Condition.empty(torch.zeros(shape))

@@ -1,12 +1,17 @@
 """Pictures and clips become latents as the Wan VAE means them, and pictures of another size keep what was asked for."""
 
+import comfy.latent_formats
 import comfy.sd
 import pytest
 import torch
+from comfy.ldm.cogvideo.vae import AutoencoderKLCogVideoX
+from comfy.ldm.cosmos.vae import CausalContinuousVideoTokenizer
+from comfy.ldm.models.autoencoder import AutoencoderKL
+from comfy.taesd.taehv import TAEHV
 from comfy.taesd.taesd import TAESD
 from hypothesis import given
 from hypothesis import strategies as st
-from pusa.pusa_model import encode
+from pusa.pusa_model import encode, timeline
 from pusa.schedulers import InputError
 
 TOLERANCE = 1e-5
@@ -199,3 +204,85 @@ def test_a_vae_for_pictures_is_refused(channels):
     weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
     with pytest.raises(InputError, match=f"makes picture latents of {channels} channels, .* Use the Wan2.1 VAE"):
         encode.target_size(comfy.sd.VAE(sd=weights), torch.zeros(1, 16, 2, 2, 3))
+
+
+def others():
+    """VAEs of other families, without weights, that make video latents of 16 channels and 8 x 8 x 4."""
+    config = dict(
+        double_z=True, z_channels=16, resolution=32, in_channels=3, out_ch=3, ch=32, ch_mult=[1, 1, 1, 1], num_res_blocks=1,
+        attn_resolutions=[], dropout=0.0, conv3d=True, time_compress=4,
+    )  # fmt: skip
+    with torch.device("meta"):
+        yield "HunyuanVideo", AutoencoderKL(ddconfig=config, embed_dim=16)
+        yield "HunyuanVideo", TAEHV(latent_channels=16, latent_format=comfy.latent_formats.HunyuanVideo)
+        yield "CogVideoX", AutoencoderKLCogVideoX(latent_channels=16)
+        yield "Cosmos 1", bare(CausalContinuousVideoTokenizer)
+
+
+def bare(kind):
+    """A module of a class, with nothing in it."""
+    module = object.__new__(kind)
+    torch.nn.Module.__init__(module)
+    return module
+
+
+class Compiled:
+    """What torch.compile leaves in place of a module."""
+
+    def __init__(self, module):
+        self._orig_mod = module
+
+
+def holding(network):
+    """A VAE of the form of Wan's that holds another network."""
+    vae = object.__new__(comfy.sd.VAE)
+    vae.first_stage_model, vae.latent_channels, vae.latent_dim = network, 16, 3
+    vae.downscale_ratio = (lambda length: (length + 3) // 4, 8, 8)
+    return vae
+
+
+@pytest.mark.parametrize("wrapped", [lambda network: network, Compiled], ids=["plain", "compiled"])
+@pytest.mark.parametrize("index", range(4))
+def test_the_vae_of_another_family_is_refused_by_its_name(index, wrapped):
+    family, network = list(others())[index]
+    with pytest.raises(InputError, match=f"the VAE is that of {family}; .* Use the Wan2.1 VAE"):
+        encode.target_size(holding(wrapped(network)), torch.zeros(1, 16, 2, 2, 3))
+
+
+class SomebodysVAE(torch.nn.Module):
+    """Of a pack that this one knows nothing of."""
+
+
+def test_every_vae_of_wan_is_taken(vae):
+    """Plain, compiled, within another module, as a subclass, as the tiny one of Wan, and unknown ones by their form."""
+    network = vae.first_stage_model
+    subclass = type("Tuned", (type(network),), {})
+    held = [network, Compiled(network), torch.nn.Sequential(network), bare(subclass), TAEHV(16), SomebodysVAE()]
+    for each in [*held, torch.compile(network, backend="eager")]:
+        assert encode.target_size(holding(each), torch.zeros(1, 16, 2, 2, 3)) == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (48, 40)])
+def test_pictures_of_another_precision_are_those_in_float32(vae, dtype, size):
+    given_pictures, latent = pictures(5, 0, *size).to(dtype), torch.zeros(1, 16, 2, 2, 3)
+    for fit in encode.FITS:
+        fitted = encode.fit_images(given_pictures, WIDTH, HEIGHT, fit)
+        assert fitted.dtype == torch.float32
+        assert torch.equal(fitted, encode.fit_images(given_pictures.float(), WIDTH, HEIGHT, fit))
+    made = [
+        (
+            timeline.keyframes(vae, latent, {"image0": images[:1]}, "last", "frame", "0", "crop", "causal"),
+            timeline.video_frames(vae, latent, images, "end", 5, "start", "0", "crop"),
+        )
+        for images in (given_pictures, given_pictures.float())
+    ]
+    for found, expected in zip(*made):
+        assert torch.equal(found.frames, expected.frames)
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (1, 0, 8, 3), (1, 8, 0, 3)])
+def test_pictures_without_pixels_are_refused(shape):
+    for fit in encode.FITS:
+        with pytest.raises(InputError, match="the picture has no pixels"):
+            encode.fit_images(torch.zeros(shape), WIDTH, HEIGHT, fit)

@@ -105,3 +105,19 @@ def test_step_labels_stand_apart(steps):
 def test_no_levels_is_told():
     with pytest.raises(InputError, match="`sigmas` is empty"):
         plot_levels(torch.zeros(0), MULTIPLIERS)
+
+
+@pytest.mark.parametrize("sigmas, words", [
+    (torch.tensor(1.0), r"has the shape \(\)"), (torch.ones(2, 3), r"has the shape \(2, 3\)"),
+    (torch.tensor([1.0, float("nan"), 0.0]), "not finite"), (torch.tensor([float("inf"), 0.0]), "not finite"),
+    (torch.tensor([0.0, 0.5, 1.0]), "from 0 to 1; the levels of a flow-matching run fall"),
+    (torch.tensor([1.0, 0.2, 0.4, 0.0]), "from 1 to 0; the levels of a flow-matching run fall"),
+    (torch.tensor([14.6, 1.0, 0.0]), "from 14.6 to 0; "), (torch.tensor([1.0, -0.5]), "from 1 to -0.5; "),
+])  # fmt: skip
+def test_levels_that_are_not_those_of_a_run_are_told(sigmas, words):
+    with pytest.raises(InputError, match=f"`sigmas` .*{words}"):
+        plot_levels(sigmas, MULTIPLIERS)
+
+
+def test_levels_that_rest_are_drawn():
+    assert plot_levels(torch.tensor([1.0, 0.5, 0.5, 0.2]), MULTIPLIERS).shape == (1, HEIGHT, WIDTH, 3)

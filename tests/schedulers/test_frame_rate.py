@@ -75,3 +75,9 @@ def test_the_frame_where_both_meet_is_the_same_bits():
 def test_what_is_no_resampling_is_refused(rate, method, words):
     with pytest.raises(InputError, match=words):
         Resampling(Fraction(rate), method)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -1.0])
+def test_a_rate_that_is_no_number_is_refused(rate):
+    with pytest.raises(InputError, match=f"the frame rate is {rate:g}; it must be a number above 0"):
+        Resampling(rate)

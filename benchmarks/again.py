@@ -62,7 +62,7 @@ def tables(arguments):
     found = measure()
     limits = [Limit(f"Done again for another {change}", sum(found[change].values()), 0) for change in FREE]
     limits.append(Limit("Files read for another LoRA strength", found["LoRA strength"]["model files read"], 1))
-    note = "Each row is queued behind the one above it. The picture is encoded again, and the LoRA read and applied; the model is kept."
+    note = "Each row is queued behind the one above it. For another strength the LoRA is read and applied again, the model kept."
     rows = [[change, *map(str, counts.values())] for change, counts in found.items()]
     yield Table("Queued again: what is done", ["changed", *found["nothing"]], rows, tuple(limits), (note,))
 

@@ -90,8 +90,10 @@ def pusa_lora_on(model) -> bool:
     said = str(model.get_attachment("lora_metadata")).lower()
     if TRAINING in notes(path) or "pusa" in said or not all(map(is_distilled, loras)):
         return True
+    distilled = {id(lora.keys) for lora in applied_loras(model)}
+    unnamed = [lora for lora in loras_on(model) if not any(id(keys_of(adapter)) in distilled for adapter in lora.values())]
     blocks = len(model.model.diffusion_model.blocks)
-    return is_obscure(model) or any(has_pusa_shape(lora, blocks) for lora in loras_on(model))
+    return is_obscure(model) or any(has_pusa_shape(lora, blocks) for lora in unnamed)
 
 
 def has_pusa_shape(lora: Mapping[str, WeightAdapterBase], blocks: int) -> bool:

@@ -114,7 +114,7 @@ def check_lora_once(model, name: str = "model") -> None:
     """Refuse a MODEL with the same LoRA on it twice, as patches, hooks or injections, in whichever order and precision.
 
     Hooks are held against the model but not against each other: they may be for different prompts or steps. Where no LoRA is
-    there twice, one row is read of each two tensors of equal size, and no more.
+    there twice, a row at most is read of each two tensors of equal size.
 
     Raises:
         InputError: names the file where a loader of this pack put it there.
@@ -140,15 +140,24 @@ def facing(added: Adapters, present: Adapters) -> Iterator[tuple[WeightAdapterBa
 
 
 def same_update(first: WeightAdapterBase, second: WeightAdapterBase) -> bool:
-    """Whether two adapters hold the same tensors, up to the rounding of the coarser precision; first rows are compared first."""
+    """Whether two adapters hold the same tensors, up to the rounding of the coarser precision.
+
+    A value of each is compared, then a row, and the whole only where these agree.
+    """
     if type(first) is not type(second):
         return False
     tensors = [[part for part in adapter.weights if isinstance(part, Tensor)] for adapter in (first, second)]
     if [part.shape for part in tensors[0]] != [part.shape for part in tensors[1]]:
         return False
-    pairs = list(zip(*tensors))
+    pairs = [pair for pair in zip(*tensors) if pair[0].numel()]
+    if not all(_alike(*(part[(0,) * part.ndim].item() for part in pair), *_rounding(*pair)) for pair in pairs):
+        return False
     rows = all(_close(one[:1], other[:1]) for one, other in pairs if one.ndim)
     return rows and all(_close(*pair) and _tells(*pair) for pair in pairs)
+
+
+def _alike(one: float, other: float, relative: float, absolute: float) -> bool:
+    return abs(one - other) <= relative * max(abs(one), abs(other)) + absolute
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -1,15 +1,18 @@
 """Nodes that load what makes a Wan model a Pusa model."""
 
+from collections.abc import Callable
+from typing import Any
+
 import folder_paths
-import nodes as core_nodes
 from comfy_api.latest import io
 
 from ..pusa_model.guards import check_pair
 from ..pusa_model.lora import load_lora
 from ..schedulers import InputError
 from .common import CATEGORY, named_errors, warner
+from .kept import Kept
+from .model_files import NO_LORA, Files, file_states, load, lora_path, widgets_named
 
-NO_LORA = "none"
 WEIGHT_DTYPES = ["default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2"]
 STRENGTH_TIP = (
     "The official lora_alpha: 1.4 for Wan2.1, 1.5 (high) and 1.4 (low) for Wan2.2. Higher follows the given frames more closely "
@@ -23,17 +26,6 @@ def model_input(id: str, tooltip: str) -> io.Input:
 
 def lora_input(id: str, tooltip: str) -> io.Input:
     return io.Combo.Input(id, options=folder_paths.get_filename_list("loras"), tooltip=tooltip)
-
-
-def lora_path(name: str) -> str:
-    """Path of a file in models/loras; a name that leads elsewhere is none."""
-    path = folder_paths.get_full_path("loras", name)
-    if path is None:
-        raise InputError(
-            f"`lora_name`: there is no file {name[:100]!r} in models/loras. Put the file there, press R to read the folder again, "
-            "and choose it from the list."
-        )
-    return path
 
 
 def strength_input(id: str, default: float, tooltip: str = STRENGTH_TIP) -> io.Input:
@@ -62,15 +54,6 @@ def distill_inputs(suffix: str = "", which: str = "") -> list[io.Input]:
     ]
 
 
-def load(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength, warn):
-    """A diffusion model file with its Pusa LoRA and, unless it is none, a distillation LoRA."""
-    (model,) = core_nodes.UNETLoader().load_unet(unet_name, weight_dtype)
-    model = load_lora(model, lora_path(lora_name), strength, warn)
-    if distill_lora_name == NO_LORA:
-        return model
-    return load_lora(model, lora_path(distill_lora_name), distill_strength, warn)
-
-
 class PusaLoraLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -96,13 +79,38 @@ class PusaLoraLoader(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **widgets) -> list[str | None]:
+        return file_states(**widgets)
+
+    @classmethod
     @named_errors
     def execute(cls, model, lora_name, strength) -> io.NodeOutput:
         path = lora_path(lora_name)
         return io.NodeOutput(load_lora(model, path, strength, warner(cls)))
 
 
-class PusaModelLoader(io.ComfyNode):
+KEPT = Kept()
+
+
+class ModelLoader(io.ComfyNode):
+    """A loader that reads a model file once while only LoRAs and their strengths change."""
+
+    def __init__(self):
+        super().__init__()
+        KEPT.end_with(self)
+
+    @classmethod
+    def fingerprint_inputs(cls, **widgets) -> list[str | None]:
+        return file_states(**widgets)
+
+    @classmethod
+    def keep(cls, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        """What this node of a graph kept by that key, else made; a program that calls the class has no node to keep it with."""
+        node = cls.hidden and cls.hidden.unique_id
+        return KEPT.get((node, name), key, make) if node else make()
+
+
+class PusaModelLoader(ModelLoader):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -127,12 +135,11 @@ class PusaModelLoader(io.ComfyNode):
     def execute(
         cls, unet_name, weight_dtype, lora_name, strength, distill_lora_name=NO_LORA, distill_strength=1.0
     ) -> io.NodeOutput:
-        return io.NodeOutput(
-            load(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength, warner(cls))
-        )
+        files = Files(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength)
+        return io.NodeOutput(load(files, warner(cls), keep=cls.keep))
 
 
-class PusaModelPairLoader(io.ComfyNode):
+class PusaModelPairLoader(ModelLoader):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -175,8 +182,14 @@ class PusaModelPairLoader(io.ComfyNode):
         distill_lora_name_low=NO_LORA,
         distill_strength_low=1.0,
     ) -> io.NodeOutput:
-        high = (unet_name_high, weight_dtype, lora_name_high, strength_high, distill_lora_name_high, distill_strength_high)
-        low = (unet_name_low, weight_dtype, lora_name_low, strength_low, distill_lora_name_low, distill_strength_low)
-        pair = [load(*names, warner(cls)) for names in (high, low)]
-        check_pair(*pair)
+        if unet_name_high == unet_name_low:
+            raise InputError(
+                "`unet_name_high` and `unet_name_low` are the same model. Choose the high-noise and the low-noise file of Wan2.2; "
+                "Wan2.1 is loaded by Load Model (Pusa)."
+            )
+        high = Files(unet_name_high, weight_dtype, lora_name_high, strength_high, distill_lora_name_high, distill_strength_high)
+        low = Files(unet_name_low, weight_dtype, lora_name_low, strength_low, distill_lora_name_low, distill_strength_low)
+        pair = [load(files, warner(cls), suffix, cls.keep) for files, suffix in ((high, "_high"), (low, "_low"))]
+        with widgets_named(model="unet_name_high", model_low="unet_name_low"):
+            check_pair(*pair)
         return io.NodeOutput(*pair)

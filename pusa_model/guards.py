@@ -8,8 +8,8 @@ import comfy.ldm.wan.model
 import comfy.model_sampling
 
 from ..schedulers import InputError
-from .merged import merged_loras
-from .provenance import applied_loras, expert_of, has_unknown_loras, model_file
+from .on_model import has_unknown_loras, pusa_lora_on
+from .provenance import applied_loras, expert_of, model_file
 
 FEW_STEPS = 8
 WANTED = "Use a plain Wan text-to-video model: Wan2.1-T2V-14B, or the Wan2.2-T2V-A14B high and low noise models."
@@ -101,10 +101,11 @@ def advice(model, cfg: float, steps: int, conditioned: bool) -> list[str]:
         steps: steps of the whole run.
         conditioned: whether the run has condition frames.
     """
-    found = []
-    if conditioned and not model.patches and not merged_loras(model_file(model) or ""):
-        found.append("No LoRA is on the model. Without the Pusa LoRA the video follows the prompt and ignores the given frames.")
-    distilled = [lora.name for lora in applied_loras(model) if lora.distilled]
+    found, distilled = [], [lora.name for lora in applied_loras(model) if lora.distilled]
+    if conditioned and not pusa_lora_on(model):
+        others = ", ".join(distilled) or ("LoRAs of another kind" if has_unknown_loras(model) else "")
+        there = f"No Pusa LoRA is on the model, only {others}" if others else "No LoRA is on the model"
+        found.append(f"{there}. Without the Pusa LoRA the video follows the prompt and ignores the given frames.")
     if distilled and cfg != 1:
         found.append(f"cfg is {cfg:g} with the distillation LoRA {distilled[0]}, which is made for exactly 1.")
     if steps < FEW_STEPS and not distilled and applied_loras(model) and not has_unknown_loras(model):

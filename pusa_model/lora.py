@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import comfy.lora
 import comfy.sd
-import torch
 from torch import Size, Tensor
 
 from ..schedulers import InputError
 from .guards import check_model
 from .lora_file import check_values, read_tensors, rename_keys
 from .merged import merged_loras, refuse_merged, sha256
-from .provenance import AppliedLora, expert_of, is_distilled, model_file, patch_tensors, remember
+from .on_model import adapters_on, facing, keys_of, same_update
+from .provenance import AppliedLora, expert_of, is_distilled, model_file, remember
 
 _UPS = {"lora_A.weight": "lora_B.weight", "lora_down.weight": "lora_up.weight"}
 _DOWNS = {up: down for down, up in _UPS.items()}
 _WEIGHTS, _BIASES = ("diff", "set_weight", "w_norm"), ("diff_b", "b_norm")
 _PARTS = (*_UPS, *_DOWNS, *_WEIGHTS, *_BIASES, "alpha", "dora_scale")
 _KEY = re.compile(rf"(.+?)\.({'|'.join(map(re.escape, _PARTS))})")
+_OTHER_KINDS = {
+    name: re.compile(pattern)
+    for name, pattern in {"LoHa": r"\.hada_", "LoKr": r"\.lokr_", "OFT": r"\.b?oft_", "GLoRA": r"\.[ab][12]\.weight$"}.items()
+}
 
 _MODULATION = ".diff_m"
 _WIDTH = "diffusion_model.patch_embedding.weight"  # its first dimension
@@ -46,22 +51,30 @@ def load_lora(model, path: str, strength: float, warn: Callable[[str], None] = l
         warn: told, in words, what may be meant but is unusual.
 
     Raises:
-        InputError: the file cannot be read as tensors, a key of it matches no weight of the model in name or in size, a
-            value is not finite, it is on the model already, or it is made for the other expert of Wan2.2.
+        InputError: the strength is not finite, the file cannot be read as tensors, is of another kind than LoRA, a key of it
+            matches no weight of the model in name or in size, a value is not finite, it is on the model already, or it is
+            made for the other expert of Wan2.2.
     """
+    if not math.isfinite(strength):
+        raise InputError(f"`strength` is {strength}, which is not a number that a LoRA can be scaled by. The default is 1.4.")
     check_model(model)
     lora = without_modulation(rename_keys(read_tensors(path)), warn)
     weights = {name: parameter.shape for name, parameter in model.model.named_parameters()}
     check_fit(lora, comfy.lora.model_lora_keys_unet(model.model, {}), weights)
     check_values(lora)
-    check_new(lora, path, model)
+    check_not_merged(path, model)
     check_expert(path, model_file(model))
     if strength and not is_distilled(path) and not 1.3 <= strength <= 2.0:
         warn(STRENGTH_ADVICE.format(strength=strength))
     if not strength:
         return model.clone()
     patched = comfy.sd.load_lora_for_models(model, None, lora, strength, 0.0)[0]
-    remember(patched, AppliedLora(Path(path).name, strength))
+    added = {
+        weight: [patches[-1][1]] for weight, patches in patched.patches.items() if len(patches) > len(model.patches.get(weight, ()))
+    }
+    check_new(added, path, model)
+    keys = next((keys_of(adapter) for (adapter,) in added.values() if keys_of(adapter)), None)
+    remember(patched, AppliedLora(Path(path).name, strength, keys))
     return patched
 
 
@@ -75,20 +88,28 @@ def without_modulation(lora: Mapping[str, Tensor], warn: Callable[[str], None]) 
     return kept
 
 
-def check_new(lora: Mapping[str, Tensor], path: str, model) -> None:
-    """Refuse a LoRA whose weights are on the model already, whichever node put them there, or were merged into its file.
+def check_new(added: Mapping[str, list], path: str, model) -> None:
+    """Refuse a LoRA whose updates are on the model already, whichever node put them there, and in whichever precision.
+
+    Args:
+        added: the patch of each weight.
 
     Raises:
         InputError: the same update would be added twice.
     """
-    modules = comfy.lora.model_lora_keys_unet(model.model, {})
-    key = next((key for key in lora if key.endswith(tuple(_DOWNS))), None)
-    target = _target(key, modules) if key else None
-    if target and any(torch.equal(tensor, lora[key]) for tensor in patch_tensors(model, target) if tensor.shape == lora[key].shape):
+    if any(same_update(*pair) for pair in facing(added, adapters_on(model))):
         raise InputError(
             f"`lora_name`: {Path(path).name} is on this model already. A second time its strengths would add up, which shows "
             "as flashes. Remove one of the two loaders."
         )
+
+
+def check_not_merged(path: str, model) -> None:
+    """Refuse a LoRA that was merged into the file of the model.
+
+    Raises:
+        InputError: the same update would be added twice.
+    """
     merged = merged_loras(model_file(model) or "")
     if merged:
         refuse_merged(Path(path), sha256(Path(path)), merged)
@@ -120,10 +141,16 @@ def check_fit(lora: Mapping[str, Tensor], modules: Mapping[str, str], weights: M
         The weight or bias that each key changes.
 
     Raises:
-        InputError: a key matches no weight of the model, has another size, or is half of a pair.
+        InputError: the file is of another kind than LoRA, a key matches no weight of the model, has another size, or is half
+            of a pair.
     """
     targets = {key: _target(key, modules) for key in lora}
     unmatched = [key for key, target in targets.items() if target is None]
+    if unmatched and (kind := _other_kind(lora)):
+        raise InputError(
+            f"`lora_name`: the file is a {kind}, a kind of LoRA that is not taken here. Its first key is "
+            f"{unmatched[0]}. Use a plain LoRA, as the Pusa files are; ComfyUI's own Load LoRA takes this one."
+        )
     if unmatched or not lora:
         raise InputError(
             f"`lora_name`: {len(unmatched)} of {len(lora)} keys of the file match no weight of this model that a LoRA can "
@@ -151,6 +178,13 @@ def _target(key: str, modules: Mapping[str, str]) -> str | None:
     if not target.endswith((".weight", ".bias")):
         return None
     return modules.get(target.removesuffix(".weight") + ".bias") if match[2] in _BIASES else target
+
+
+def _other_kind(keys: Iterable[str]) -> str | None:
+    """What a file without low-rank pairs is, by its keys: LoHa, LoKr, OFT or GLoRA; None if it is none of them."""
+    if any(key.endswith((*_UPS, *_DOWNS)) for key in keys):
+        return None
+    return next((name for name, pattern in _OTHER_KINDS.items() if any(map(pattern.search, keys))), None)
 
 
 def _misfit(key: str, lora: Mapping[str, Tensor], weight: Size) -> str | None:

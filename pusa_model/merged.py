@@ -11,7 +11,19 @@ from ..schedulers import InputError
 from .safetensors_stream import SUFFIXES, read_header
 
 METADATA = "pusa_merged"
+TRAINING = "pusa_training"  # a model that this pack's trainer wrote
 _BLOCK = 16 * 2**20  # bytes hashed at a time
+
+
+def notes(path: str | Path) -> dict[str, str]:
+    """Metadata of a safetensors file; of any other, or one that cannot be read, none."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        return {}
+    try:
+        with open(path, "rb") as file:
+            return dict(read_header(file)[1])
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
 
 
 def merged_loras(path: str | Path) -> list[dict]:
@@ -19,12 +31,9 @@ def merged_loras(path: str | Path) -> list[dict]:
 
     A file of another format, or one that says nothing of the kind, holds none.
     """
-    if Path(path).suffix.lower() not in SUFFIXES:
-        return []
     try:
-        with open(path, "rb") as file:
-            listed = json.loads(read_header(file)[1].get(METADATA, "[]"))
-    except (OSError, LookupError, TypeError, ValueError, AttributeError):
+        listed = json.loads(notes(path).get(METADATA, "[]"))
+    except (TypeError, ValueError, RecursionError):
         return []
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from torch import Tensor
 
 KEY = "pusa_loras"
 _DISTILLED = re.compile(r"lightx2v|lightning|distil|causvid|accvid|[0-9]-?steps?\b", re.IGNORECASE)
@@ -16,10 +13,11 @@ _EXPERT = re.compile(r"(?<![a-z])(high|low)(?=noise|[^a-z]|$)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class AppliedLora:
-    """A LoRA file on a model, by name, with its strength."""
+    """A LoRA file on a model, by name, with its strength, and the set of its keys that ComfyUI keeps with its patches."""
 
     name: str
     strength: float
+    keys: set[str] | None = field(default=None, compare=False, repr=False)
 
     @property
     def distilled(self) -> bool:
@@ -56,14 +54,3 @@ def applied_loras(model) -> tuple[AppliedLora, ...]:
 def remember(model, lora: AppliedLora) -> None:
     """Note a LoRA on a cloned MODEL; its own clones inherit the note."""
     model.set_attachments(KEY, (*applied_loras(model), lora))
-
-
-def patch_tensors(model, weight: str) -> Iterator[Tensor]:
-    """Tensors of every LoRA on one weight of a MODEL, whichever node put it there."""
-    for patch in model.patches.get(weight, []):
-        yield from (part for part in getattr(patch[1], "weights", ()) if isinstance(part, Tensor))
-
-
-def has_unknown_loras(model) -> bool:
-    """Whether nodes other than this pack's put LoRAs on a MODEL."""
-    return max(map(len, model.patches.values()), default=0) > len(applied_loras(model))

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..schedulers import InputError, expert_switch, flow_match_sigmas
 from .condition import Condition
 from .guards import advice, check_model, check_pair
+from .on_model import check_lora_once
 from .patch import apply_condition, condition_latent
 
 FLOW_MATCH = "flow_match"
@@ -109,10 +110,12 @@ def sample(
         InputError: any input that cannot be used, before a model is loaded to the device.
     """
     check_model(model)
+    check_lora_once(model)
     samples = video_latent(model, latent)
     models = [model]
     if model_low is not None:
         check_model(model_low, "model_low")
+        check_lora_once(model_low, "model_low")
         check_pair(model, model_low)
         models.append(model_low)
     guidance = (cfg, cfg if cfg_low is None else cfg_low)

@@ -181,7 +181,7 @@ class PusaApplyCondition(io.ComfyNode):
     @classmethod
     @named_errors
     def execute(cls, model, latent, condition, shift) -> io.NodeOutput:
-        return io.NodeOutput(*sampling.prepare(model, latent, condition, shift))
+        return io.NodeOutput(*sampling.prepare(model, latent, condition, shift, cls.define_schema().display_name))
 
 
 class PusaScheduler(io.ComfyNode):

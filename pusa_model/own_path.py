@@ -37,6 +37,7 @@ DETERMINISTIC = frozenset(
 """ComfyUI's sampler functions that integrate (x - D) / sigma without fresh noise; they keep their own order of accuracy."""
 
 NOISY_OPTIONS = ("eta", "s_churn", "cfg_pp")
+TOLD = 1e-4  # level below which x - D is rounding
 
 
 def needs_own_path(sampler) -> bool:
@@ -89,11 +90,11 @@ class OwnPath:
         return x
 
     def observe(self, x: Tensor, denoised: Tensor, sigma: Tensor) -> None:
-        """Remember ``m v = (x - D) / sigma`` of the condition frames; a call at a level of 0 or below tells nothing of it."""
+        """Remember ``m v = (x - D) / sigma`` of the condition frames. A call at a level of 0 or below tells nothing of it."""
         level = _per_row(sigma)
-        rate = (x - denoised)[:, :, self.positions] / level.clamp_min(torch.finfo(level.dtype).tiny)
+        rate = (x - denoised)[:, :, self.positions] / level.clamp_min(TOLD)
         known = torch.zeros_like(rate) if self.rate is None else self.rate
-        self.rate = torch.where(level > 0, rate, known)  # on the device: a step must not wait for it
+        self.rate = torch.where(level >= TOLD, rate, known)  # on the device: a step must not wait for it
 
     def finish(self, samples: Tensor, sigma: Tensor) -> Tensor:
         """Write the condition frames at the last level into the samples, un-noised as ``inverse_noise_scaling`` does.

@@ -20,7 +20,7 @@ from typing import Any
 import comfy.model_management
 import comfy.model_sampling
 import torch
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
 from ..schedulers import InputError, frame_levels
@@ -28,9 +28,10 @@ from .bystanders import foreign_forward
 from .condition import Condition
 from .guards import check_model
 from .modulation import add_replacements, frame_blocks
+from .on_model import check_lora_once
 from .own_path import OwnPath, is_core, needs_own_path
 from .part_of_time import PLACES, with_places
-from .run import KEY, Run, run_of
+from .run import KEY, Run, begun, check_begun, run_of
 from .slices import FRAMES
 
 NOISED = (
@@ -63,6 +64,7 @@ def apply_condition(model, condition: Condition, node: str | None = None):
     multipliers = condition.vector()
     if bool((multipliers < 1).any()):
         patch = FramePatch(condition, node)
+        patched.add_callback_with_key(CallbacksMP.ON_PRE_RUN, KEY, check_begun)
         patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, patch.outer_sample)
         patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, patch.sampler_sample)
         patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, patch.predict_noise)
@@ -102,6 +104,7 @@ class FramePatch:
         guider = executor.class_obj
         try:
             self.check_start(noise, latent_image, sampler, sigmas)
+            check_lora_once(guider.model_patcher)
             with begun(guider, Run(type(guider).__name__)):
                 samples = executor(noise, latent_image, sampler, sigmas.clone(), *args, **kwargs)  # uni_pc writes into its sigmas
         except InputError as error:
@@ -188,17 +191,6 @@ class FramePatch:
         transformer_options[FRAMES] = multipliers.shape[1]
         timesteps = timestep.reshape(timestep.shape[0], -1) * multipliers.to(timestep.dtype)
         return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
-
-
-@contextmanager
-def begun(guider, run: Run) -> Iterator[None]:
-    """Put a run where all wrappers of a guider find it, and take it away again."""
-    options = guider.model_options.setdefault("transformer_options", {})
-    options[KEY] = run
-    try:
-        yield
-    finally:
-        del options[KEY]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,10 @@ from ..schedulers import InputError
 from .own_path import OwnPath
 
 KEY = "pusa"
+PAST_SAMPLING = (
+    "the sampler goes past ComfyUI's OUTER_SAMPLE or SAMPLER_SAMPLE wrappers, so a part of the condition would be missing. Use a "
+    "node that samples through ComfyUI's guiders, such as KSampler or SamplerCustomAdvanced."
+)
 
 
 @dataclass
@@ -88,6 +93,32 @@ class Run:
         return multipliers.to(device)
 
 
+_under_way: ContextVar[bool] = ContextVar("pusa_run_under_way", default=False)
+
+
+@contextmanager
+def begun(guider, run: Run) -> Iterator[None]:
+    """Put a run where all wrappers of a guider find it, and take it away again."""
+    options = guider.model_options.setdefault("transformer_options", {})
+    options[KEY] = run
+    token = _under_way.set(True)
+    try:
+        yield
+    finally:
+        _under_way.reset(token)
+        del options[KEY]
+
+
+def check_begun(model) -> None:
+    """What a MODEL with a condition asks when a sampler takes it into use (ON_PRE_RUN).
+
+    Raises:
+        InputError: the guider went past all wrappers of the model.
+    """
+    if not _under_way.get():
+        raise InputError(f"Apply Condition (Pusa): {PAST_SAMPLING}")
+
+
 def run_of(transformer_options: dict[str, Any], sampling: bool = True) -> Run:
     """The run that a call belongs to.
 
@@ -99,8 +130,5 @@ def run_of(transformer_options: dict[str, Any], sampling: bool = True) -> Run:
     """
     run = transformer_options.get(KEY)
     if run is None or sampling and run.multipliers is None:
-        raise InputError(
-            "the sampler goes past ComfyUI's OUTER_SAMPLE or SAMPLER_SAMPLE wrappers, so a part of the condition would be missing. "
-            "Use a node that samples through ComfyUI's guiders, such as KSampler or SamplerCustomAdvanced."
-        )
+        raise InputError(PAST_SAMPLING)
     return run

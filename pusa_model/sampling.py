@@ -18,9 +18,10 @@ from .condition import Condition
 from .guards import advice, check_model, check_pair
 from .on_model import check_lora_once
 from .patch import apply_condition, condition_latent
+from .prompt_check import check_prompts
 
 FLOW_MATCH = "flow_match"
-EMPTY_LATENT_SCALE = "downscale_ratio"  # keys by which ComfyUI's empty latents tell the VAE scale they were made for
+EMPTY_LATENT_SCALE = ("downscale_ratio_spacial", "downscale_ratio_temporal")  # by which ComfyUI's empty latents tell their VAE's
 SCHEDULERS = [FLOW_MATCH, *comfy.samplers.SCHEDULER_NAMES]
 
 
@@ -33,13 +34,13 @@ def with_shift(model, shift: float):
 
 def video_latent(model, latent: dict[str, Any]) -> Tensor:
     """Samples [B, C, T, h, w] of a LATENT dict, an empty one brought to the model's channels as KSampler does."""
-    scale = {key: value for key, value in latent.items() if key.startswith(EMPTY_LATENT_SCALE)}
+    scale = {key: latent[key] for key in EMPTY_LATENT_SCALE if key in latent}
     return comfy.sample.fix_empty_latent_channels(model, latent["samples"], **scale)
 
 
 def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
     """A copy of a LATENT dict with other samples, no longer marked as an empty latent of some VAE's scale."""
-    return {key: value for key, value in latent.items() if not key.startswith(EMPTY_LATENT_SCALE)} | {"samples": samples}
+    return {key: value for key, value in latent.items() if key not in EMPTY_LATENT_SCALE} | {"samples": samples}
 
 
 def prepare(
@@ -61,9 +62,9 @@ def sigma_grid(model, sampler_name: str, scheduler: str, steps: int, shift: floa
         InputError: an unknown scheduler or sampler, or a number out of its range.
     """
     if sampler_name not in comfy.samplers.SAMPLER_NAMES:
-        raise InputError(f"there is no sampler `{sampler_name}`; use one of {', '.join(comfy.samplers.SAMPLER_NAMES)}.")
+        raise InputError(f"there is no sampler `{sampler_name[:40]}`; choose one from the list, such as euler.")
     if scheduler not in SCHEDULERS:
-        raise InputError(f"there is no scheduler `{scheduler}`; use one of {', '.join(SCHEDULERS)}.")
+        raise InputError(f"there is no scheduler `{scheduler[:40]}`; choose one from the list, such as {FLOW_MATCH}.")
     official = flow_match_sigmas(steps, shift, denoise)
     if scheduler == FLOW_MATCH:
         return official
@@ -109,15 +110,14 @@ def sample(
     Raises:
         InputError: any input that cannot be used, before a model is loaded to the device.
     """
-    check_model(model)
-    check_lora_once(model)
-    samples = video_latent(model, latent)
-    models = [model]
+    models = [model] if model_low is None else [model, model_low]
+    for each, name in zip(models, ("model", "model_low")):
+        check_model(each, name)
+        check_lora_once(each, name)
     if model_low is not None:
-        check_model(model_low, "model_low")
-        check_lora_once(model_low, "model_low")
         check_pair(model, model_low)
-        models.append(model_low)
+    check_prompts(model, positive, negative)
+    samples = video_latent(model, latent)
     guidance = (cfg, cfg if cfg_low is None else cfg_low)
     conditioned = condition is not None and condition.conditioned
     for text in dict.fromkeys(text for each, scale in zip(models, guidance) for text in advice(each, scale, steps, conditioned)):

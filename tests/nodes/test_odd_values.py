@@ -137,16 +137,6 @@ def owed(reason: str, *values):
 NARROW, WIDE = [[torch.zeros(1, 8, 768), {}]], [[torch.zeros(1, 77, 2048), {"pooled_output": None}]]
 OWED = [
     *owed(
-        "prompts of another text encoder are told only by PyTorch",
-        ("PusaKSampler", "positive", NARROW), ("PusaKSampler", "negative", WIDE), ("PusaTransition", "positive", WIDE),
-        ("PusaExtendVideo", "positive", {"prompt0": NARROW}),
-    ),
-    *owed(
-        "keys of a LATENT go to ComfyUI unseen",
-        ("PusaKSampler", "latent_image", {"samples": ROOMS, "downscale_ratio_other": 8}),
-        ("PusaApplyCondition", "latent", {"samples": ROOMS, 3: None}),
-    ),
-    *owed(
         "names that a file system cannot hold",
         *((name, id, text) for name, id in FILE_NAMES.items() for text in ("x" * 300, "\ud800")),
     ),

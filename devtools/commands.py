@@ -190,9 +190,10 @@ def bench(host: Host, arguments, behind) -> int:
 
 
 def measurements() -> list:
-    """Files in benchmarks/ that are a command of their own, without suffix."""
-    files = (REPOSITORY / "benchmarks").glob("[!_]*.py")
-    return sorted(file.stem for file in files if 'if __name__ == "__main__"' in file.read_text(encoding="utf-8"))
+    """Files and rooms in benchmarks/ that are a command of their own, without suffix."""
+    folder = REPOSITORY / "benchmarks"
+    files = [file.stem for file in folder.glob("[!_]*.py") if 'if __name__ == "__main__"' in file.read_text(encoding="utf-8")]
+    return sorted([*files, *(file.parent.name for file in folder.glob("*/__main__.py"))])
 
 
 COMMANDS = {

@@ -8,7 +8,10 @@ import host_comfyui
 import pytest
 
 ROOT = host_comfyui.ROOT
-FOLDERS = ("", "nodes/", "pusa_model/", "schedulers/", "cli/", "devtools/", "training/", "training/nano/", "benchmarks/")
+FOLDERS = (
+    "", "nodes/", "pusa_model/", "schedulers/", "cli/", "devtools/", "training/", "training/nano/", "benchmarks/",
+    "benchmarks/reliability/",
+)  # fmt: skip
 SOURCES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}*.py"))
 
 

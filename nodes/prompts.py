@@ -37,7 +37,8 @@ class PusaSavePrompt(io.ComfyNode):
     @named_errors
     def execute(cls, conditioning, prompt_name, overwrite) -> io.NodeOutput:
         path = prompts.save_prompt(conditioning, prompt_name, overwrite)
-        return io.NodeOutput(ui={"text": (f"Stored as models/{prompts.FOLDER}/{prompt_name.strip().removesuffix(path.suffix)}{path.suffix}",)})
+        name = prompt_name.strip().removesuffix(path.suffix)
+        return io.NodeOutput(ui={"text": (f"Stored as models/{prompts.FOLDER}/{name}{path.suffix}",)})
 
 
 class PusaLoadPrompt(io.ComfyNode):

@@ -43,8 +43,8 @@ def same(found, stored) -> bool:
 
 
 @st.composite
-def tensors(draw, shapes=st.lists(st.integers(0, 3), max_size=3)):
-    shape = draw(shapes)
+def tensors(draw, axes=None):
+    shape = draw(st.lists(st.integers(0, 3), min_size=axes or 0, max_size=3))
     values = torch.randn(shape, generator=tiny.seeded(draw(st.integers(0, 99))))
     return values.to(draw(st.sampled_from(DTYPES))).transpose(0, -1) if shape else values
 
@@ -55,8 +55,7 @@ options = st.recursive(
     lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
     max_leaves=12,
 )
-embeddings = tensors(st.lists(st.integers(0, 3), min_size=3, max_size=3))
-conditionings = st.lists(st.tuples(embeddings, st.dictionaries(st.text(), options)).map(list), max_size=3)
+conditionings = st.lists(st.tuples(tensors(axes=3), st.dictionaries(st.text(), options)).map(list), max_size=3)
 
 
 @given(conditionings)

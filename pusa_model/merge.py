@@ -23,10 +23,11 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from torch import Tensor
 
 from ..schedulers import InputError
+from .files import write_whole
 from .lora import check_expert
 from .merge_base import BaseFile, Stored
 from .merge_lora import LoraFile
-from .merge_output import check_output, check_space, write_whole
+from .merge_output import check_output, check_space
 from .merge_weights import Patches, new_scale, rounded_rows, scaled_rows
 from .merged import METADATA, merged_loras, refuse_merged, sha256
 from .safetensors_stream import DTYPES, as_bytes, pack_header
@@ -69,7 +70,7 @@ def merge(
             check_space(output.parent, merging.size)
             steps = Steps(sum(file.stat().st_size for file in files) + merging.size, progress)
             merging.check_new(steps)
-            write_whole(output, lambda out: merging.write(out, steps))
+            write_whole(output, lambda out: merging.write(out, steps), f"`filename`: {output.name}")
             progress(steps.total, steps.total)
     except OSError as error:
         name = Path(error.filename).name if error.filename else output.name

@@ -29,6 +29,7 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH = 8  # bytes of the number in front of the header; the header is padded to a multiple of it
 
 

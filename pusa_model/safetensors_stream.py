@@ -99,19 +99,28 @@ class TensorFile:
     def __exit__(self, *_) -> None:
         self.file.close()
 
-    def read(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
-        """Rows [first, last) of a tensor (all of it by default) in memory of its own."""
+    def read(self, name: str) -> Tensor:
+        """A tensor in memory of its own."""
         entry = self.entries[name]
-        shape = entry.shape
-        offset, size = 0, entry.size
-        if last is not None:
-            row = entry.size // shape[0]
-            offset, size, shape = first * row, (last - first) * row, (last - first, *shape[1:])
+        return self._read(entry.start, entry.size).view(DTYPES[entry.dtype]).reshape(entry.shape)
+
+    def read_flat(self, name: str, first: int, count: int) -> Tensor:
+        """Elements [first, first + count) of a tensor, flat, in memory of their own."""
+        entry = self.entries[name]
+        dtype = DTYPES[entry.dtype]
+        return self._read(entry.start + first * dtype.itemsize, count * dtype.itemsize).view(dtype)
+
+    def bytes(self, name: str, first: int = 0, last: int | None = None) -> memoryview:
+        """Bytes [first, last) of a tensor, all of them by default."""
+        entry = self.entries[name]
+        return as_bytes(self._read(entry.start + first, (entry.size if last is None else last) - first))
+
+    def _read(self, start: int, size: int) -> Tensor:
         data = torch.empty(size, dtype=torch.uint8)
-        self.file.seek(self.data + entry.start + offset)
+        self.file.seek(self.data + start)
         if size and self.file.readinto(data.numpy()) != size:
             raise InputError(f"{Path(self.file.name).name} became shorter while it was read.")
-        return data.view(DTYPES[entry.dtype]).reshape(shape)
+        return data
 
 
 def as_bytes(tensor: Tensor) -> memoryview:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import comfy.float
 import comfy.model_management
@@ -77,24 +78,41 @@ def test_a_scaled_file_is_what_the_patcher_makes(wan_weights, loras, monkeypatch
     assert_merged(base, [(loras / "pusa.safetensors", 1.4), (loras / "light.safetensors", 0.7)], loras)
 
 
-def test_slices_of_real_sizes_are_the_whole(monkeypatch):
+def pair(up, down, strength=1.4, alpha=None):
+    """A LoRA as a ModelPatcher holds it for one weight."""
+    return strength, merge_weights.LoRAAdapter(set(), (up, down, alpha, None, None, None)), 1.0, None, None
+
+
+def weight_of(rows, dtype, *patches):
+    """A weight to be patched that is read from a tensor in float32."""
+    read = lambda first, last, out: out.copy_(rows[first:last])  # noqa: E731
+    return merge_weights.Weight("key", tuple(rows.shape), dtype, read, patches)
+
+
+@pytest.fixture
+def patcher():
+    with ThreadPoolExecutor(1) as worker:
+        yield merge_weights.Patcher(torch.device("cpu"), worker)
+
+
+def test_slices_of_real_sizes_are_the_whole(monkeypatch, patcher):
     """Cut into rows, a weight as wide as that of Wan 1.3B comes out as in one piece; so does its fp8 scale."""
     generator = tiny.seeded(1)
-    weight = torch.randn(8960, 1536, generator=generator) / 40
-    up, down = torch.randn(8960, 64, generator=generator) / 40, torch.randn(64, 1536, generator=generator) / 40
-    patches = [(1.4, merge_weights.LoRAAdapter(set(), (up, down, 32.0, None, None, None)), 1.0, None, None)]
+    rows = torch.randn(8960, 1536, generator=generator) / 40
+    lora = pair(torch.randn(8960, 64, generator=generator) / 40, torch.randn(64, 1536, generator=generator) / 40, 1.4, 32.0)
+    plain, fp8 = weight_of(rows, torch.float32, lora), weight_of(rows, torch.float8_e4m3fn, lora)
 
     def run():
-        arguments = (lambda first, last: weight[first:last].clone(), weight.shape, torch.float8_e4m3fn, patches, "key")
-        scale = merge_weights.new_scale(*arguments)
-        plain = merge_weights.rounded_rows(*arguments[:2], torch.float32, *arguments[3:])
-        return [torch.cat(list(plain)), torch.cat(list(merge_weights.scaled_rows(*arguments, scale))), scale]
+        scale, blocks = patcher.scaled(fp8)
+        return [torch.cat(list(blocks)), torch.cat([block.clone() for block in patcher.rounded(plain)]), scale]
 
     monkeypatch.setattr(merge_weights, "SLICE", 2**30)
     whole = run()
     monkeypatch.setattr(merge_weights, "SLICE", 2**20)
-    assert len(merge_weights.row_slices(weight.shape, patches)) == 13
-    assert all(torch.equal(bits(part), bits(one)) for part, one in zip(run(), whole))
+    assert len(fp8.slices) == 13
+    kept = run()
+    monkeypatch.setattr(merge_weights, "KEPT", 0)
+    assert all(torch.equal(bits(one), bits(part)) for found in (kept, run()) for one, part in zip(whole, found))
 
 
 @pytest.mark.parametrize("prefix", ["model.diffusion_model.", "diffusion_model."])

@@ -81,7 +81,7 @@ def merge(
             progress(steps.total, steps.total)
     except OSError as error:
         name = Path(error.filename).name if error.filename else output.name
-        raise InputError(f"{name} cannot be read or written: {error.strerror or error}.") from error
+        raise InputError(f"{name} cannot be read or written: {error.strerror or 'input or output failed'}.") from error
 
 
 class Steps:

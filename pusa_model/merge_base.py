@@ -15,7 +15,7 @@ from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor, get_layout_class
 from torch import Size, Tensor
 
 from ..schedulers import InputError
-from .merge_rounding import FP8
+from .merge_rounding import FP8, pieces
 from .safetensors_stream import DTYPES, SUFFIXES, TensorFile
 
 MODEL = "diffusion_model."  # what every name begins with in a MODEL, whatever it begins with in the file
@@ -24,7 +24,7 @@ _PREFIXES = ("model.diffusion_model.", MODEL, "")
 _QUANTISATION = "_quantization_metadata"
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.", re.IGNORECASE)
 _SCALES = ("F32", "F16", "BF16")  # dtypes of an fp8 scale
-_READ = 2**22  # elements turned into float32 at a time
+_READ = 2**20  # elements read at a time
 _ALLOWED = "Take a single .safetensors file of Wan in bf16, fp16, fp32, fp8 or scaled fp8"
 
 
@@ -179,13 +179,14 @@ class BaseFile(TensorFile):
         dtype = DTYPES[self.entries[stored.name].dtype]
         values = self._values(stored, dtype).to(out.device) if dtype in FP8 else None
         start = first * (out.numel() // (last - first))
-        for piece in out.view(-1).split(_READ):
-            numbers = self.read_flat(stored.name, start, piece.numel()).to(out.device)
-            start += piece.numel()
+        for block in out.view(-1).split(_READ):
+            numbers = self.read_flat(stored.name, start, block.numel()).to(out.device)
+            start += block.numel()
             if values is None:
-                piece.copy_(numbers)
-            else:
-                torch.index_select(values, 0, numbers.view(torch.uint8).to(torch.int32), out=piece)
+                block.copy_(numbers)
+                continue
+            for piece, some in zip(pieces(block), pieces(numbers.view(torch.uint8))):
+                torch.index_select(values, 0, some.to(torch.int32), out=piece)
 
     def _values(self, stored: Stored, dtype: torch.dtype) -> Tensor:
         """What each byte of an fp8 weight stands for, float32 [256]."""

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
-BLOCK = 2**22  # elements whose random bytes are drawn at a time
-_AHEAD = 4  # blocks
-_PIECE = 2**15  # elements rounded at a time on a CPU: few enough for the caches, and for PyTorch to use this thread alone
+BLOCK = 2**21  # elements whose random bytes are drawn at a time
+_AHEAD = 3  # blocks
+_PIECE = 2**15  # elements
 
 
 @cache
@@ -45,6 +45,14 @@ def _entries(numbers: Tensor, dtype: torch.dtype) -> Tensor:
     return (0xFF & ~(before & ~low)) << 16 | before << 8 | torch.where(low == high, 0, 256 - below)
 
 
+def pieces(numbers: Tensor) -> Sequence[Tensor]:
+    """Parts of a flat tensor to be worked on one after another: on a CPU few enough numbers for its caches.
+
+    So few that PyTorch leaves them to one thread; where others wait for the processor, threads that meet take far longer.
+    """
+    return numbers.split(_PIECE) if numbers.device.type == "cpu" else (numbers,)
+
+
 def round_to_fp8(values: Tensor, random: Tensor, dtype: torch.dtype) -> Tensor:
     """Round numbers to fp8.
 
@@ -56,13 +64,12 @@ def round_to_fp8(values: Tensor, random: Tensor, dtype: torch.dtype) -> Tensor:
     Returns:
         The bytes of the fp8 numbers, uint8 [n] on the CPU.
     """
-    table, rounded = rounding_table(dtype).to(values.device), torch.empty(random.shape, dtype=torch.uint8)
-    size = _PIECE if values.device.type == "cpu" else BLOCK
-    for result, numbers, bytes_ in zip(rounded.split(size), values.split(size), random.split(size)):
+    table, rounded = rounding_table(dtype).to(values.device), torch.empty(random.shape, dtype=torch.uint8, device=values.device)
+    for result, numbers, some in zip(pieces(rounded), pieces(values), pieces(random.to(values.device))):
         index = numbers.half().view(torch.int16).to(torch.int32).add_(2**15)
-        entries = torch.index_select(table, 0, index).add_(bytes_.to(values.device))
+        entries = torch.index_select(table, 0, index).add_(some)
         result.copy_((entries >> 8).bitwise_and_(entries.bitwise_right_shift_(16)))
-    return rounded
+    return rounded.cpu()
 
 
 class RandomBytes:

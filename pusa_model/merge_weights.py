@@ -21,7 +21,7 @@ from torch import Tensor
 from ..schedulers import InputError
 from .merge_rounding import BLOCK, FP8, RandomBytes, round_to_fp8
 
-SLICE = 8 * 2**20  # elements computed at a time, at least
+SLICE = 4 * 2**20  # elements computed at a time, at least
 KEPT = 72 * 2**20  # elements of a patched weight that is kept in float32; the largest of Wan 14B has 67.5 * 2**20
 
 Patch = tuple[float, Any, float, None, None]
@@ -69,6 +69,8 @@ class Patcher:
 
     def rounded(self, weight: Weight) -> Iterator[Tensor]:
         """A patched weight in its own dtype (fp8 as uint8), in blocks on the CPU, flat, from the first to the last.
+
+        A block is valid until the next one is asked for.
 
         Raises:
             InputError: it holds a number that is not finite.
@@ -153,8 +155,8 @@ class Patcher:
 def _check_finite(weight: Weight, ends: Tensor) -> None:
     if not ends.isfinite().all():
         raise InputError(
-            f"`base_name`: {weight.key} holds values that are not finite numbers (NaN or infinity), or that are too large for "
-            f"{weight.dtype} with the LoRA. The file is damaged: download it again, or use another one."
+            f"`base_name`: {weight.key} holds values that are not finite numbers (NaN or infinity), or that the LoRA makes too "
+            "large for the format. Download the file again if it is damaged, or lower the strength."
         )
 
 

@@ -11,7 +11,7 @@ from ..schedulers import InputError
 from .safetensors_stream import SUFFIXES, read_header
 
 METADATA = "pusa_merged"
-_BLOCK = 16 * 2**20  # bytes hashed at a time
+_BLOCK = 2**20  # bytes hashed at a time
 
 
 def merged_loras(path: str | Path) -> list[dict]:

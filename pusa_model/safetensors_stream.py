@@ -85,12 +85,13 @@ class TensorFile:
             InputError: it is damaged or of another format.
             OSError: it cannot be opened.
         """
+        self.file = open(path, "rb")  # before the library opens it, whose errors name the path
         try:
-            with safetensors.safe_open(path, framework="pt"):  # the library checks every offset, and touches no tensor
+            with safetensors.safe_open(path, framework="pt"):  # it checks every offset, and touches no tensor
                 pass
-            self.file = open(path, "rb")
             self.entries, self.metadata, self.data = read_header(self.file)
         except (safetensors.SafetensorError, LookupError, TypeError, ValueError) as error:
+            self.file.close()
             raise InputError(f"{path.name} is damaged or no safetensors file ({error}). Download it again.") from error
 
     def __enter__(self) -> TensorFile:

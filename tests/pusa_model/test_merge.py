@@ -3,21 +3,26 @@
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import comfy.float
+import comfy.lora
 import comfy.model_management
 import comfy.sd
 import comfy.utils
 import pytest
 import tiny
 import torch
+from comfy.quant_ops import get_layout_class
 from merge_files import LIGHT, PLAIN, PUSA, plain_base, scaled_base, tensor_bytes
-from pusa.pusa_model import merge_lora, merge_weights
+from pusa.pusa_model import merge_lora, merge_rounding, merge_weights
 from pusa.pusa_model.lora import load_lora
-from pusa.pusa_model.merge import merge
+from pusa.pusa_model.merge import DEVICE, merge
+from pusa.pusa_model.merge_base import BaseFile
 from pusa.pusa_model.merged import merged_loras
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 PREFIX = "diffusion_model."
 
@@ -113,6 +118,86 @@ def test_slices_of_real_sizes_are_the_whole(monkeypatch, patcher):
     kept = run()
     monkeypatch.setattr(merge_weights, "KEPT", 0)
     assert all(torch.equal(bits(one), bits(part)) for found in (kept, run()) for one, part in zip(whole, found))
+
+
+@pytest.mark.parametrize("shape", [(5120, 5120), (1536, 8960)])
+def test_a_weight_of_a_real_model_is_what_the_patcher_makes(patcher, shape):
+    """With the rank of the official file; also where a block ends within a row."""
+    generator = tiny.seeded(2)
+    numbers = (100 * torch.randn(shape, generator=generator)).clamp_(-448, 448).to(torch.float8_e4m3fn)
+    up, down = (torch.randn(size, generator=generator).div_(40).bfloat16() for size in ((shape[0], 512), (512, shape[1])))
+    lora, scale = pair(up, down), torch.tensor(3e-4)
+    layout = get_layout_class("TensorCoreFP8E4M3Layout")
+    params = layout.Params(scale=scale, orig_dtype=torch.float32, orig_shape=shape)
+    rows = layout.dequantize(numbers, params)
+    found, blocks = patcher.scaled(weight_of(rows, torch.float8_e4m3fn, lora))
+    found_bytes = torch.cat(list(blocks))
+    expected = comfy.lora.calculate_weight([lora], rows, "key")
+    seed = comfy.utils.string_to_seed("key")
+    expected, params = layout.quantize(expected, scale="recalculate", stochastic_rounding=seed, inplace_ops=True)
+    assert torch.equal(found, params.scale) and torch.equal(found_bytes, bits(expected))
+
+
+def test_a_scaled_weight_is_read_once_unless_it_is_too_large(monkeypatch, patcher):
+    rows, read = torch.randn(64, 32, generator=tiny.seeded(3)), []
+    lora = pair(torch.randn(64, 4), torch.randn(4, 32))
+    weight = replace(weight_of(rows, torch.float8_e4m3fn, lora), read=lambda *bounds: read.append(bounds[:2]))
+    monkeypatch.setattr(merge_weights, "SLICE", 256)
+    monkeypatch.setattr(merge_weights, "_check_finite", lambda *given: None)  # nothing is written into the memory here
+    list(patcher.scaled(weight)[1])
+    assert read == weight.slices and len(read) == 8
+    monkeypatch.setattr(merge_weights, "KEPT", rows.numel() - 1)
+    list(patcher.scaled(weight)[1])
+    assert read[8:] == weight.slices * 2
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, "scaled"])
+def test_every_row_of_a_file_is_read_once(wan_weights, loras, monkeypatch, kind):
+    if kind == "scaled":
+        base = scaled_base(loras / "base.safetensors", wan_weights, "old")
+    else:
+        base = plain_base(loras / "base.safetensors", wan_weights, PLAIN[kind])
+    monkeypatch.setattr(merge_weights, "SLICE", 4096)
+    read, counted = {}, BaseFile.float_rows
+
+    def count(self, stored, first, last, out):
+        read.setdefault(stored.name, []).extend(range(first, last))
+        counted(self, stored, first, last, out)
+
+    monkeypatch.setattr(BaseFile, "float_rows", count)
+    merge(base, [(loras / "pusa.safetensors", 1.4)], loras / "out.safetensors")
+    assert len(read) == 20 and all(rows == list(range(len(wan_weights[name]))) for name, rows in read.items())
+
+
+def test_a_weight_of_zeros_stays_zero(patcher):
+    """The patcher divides by the largest number, here 0, which makes every weight NaN."""
+    scale, blocks = patcher.scaled(weight_of(torch.zeros(8, 8), torch.float8_e4m3fn, pair(torch.zeros(8, 2), torch.ones(2, 8))))
+    assert scale == 1 and not torch.cat(list(blocks)).any()
+
+
+def test_the_device_is_in_the_metadata_beside_those_of_earlier_merges(wan_weights, loras):
+    pusa, light = ([(loras / name, 1.0)] for name in ("pusa.safetensors", "light.safetensors"))
+    base = plain_base(loras / "base.safetensors", wan_weights, torch.bfloat16, metadata={DEVICE: "cuda (A card)"})
+    merge(base, pusa, loras / "one.safetensors")
+    merge(loras / "one.safetensors", light, loras / "two.safetensors", device=torch.device("cpu"))
+    for name in ("one", "two"):
+        with safe_open(loras / f"{name}.safetensors", "pt") as file:
+            assert file.metadata()[DEVICE] == "cuda (A card), cpu"
+
+
+def test_a_gpu_is_given_and_gives_tensors_of_its_own(monkeypatch):
+    """PyTorch's fake tensors refuse whatever mixes devices; numbers there are none."""
+    lora = pair(torch.zeros(256, 4, dtype=torch.bfloat16), torch.zeros(4, 128, dtype=torch.bfloat16))
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    tables = {dtype: merge_rounding.rounding_table(dtype) for dtype in merge_rounding.FP8}
+    with ThreadPoolExecutor(1) as worker, FakeTensorMode(allow_non_fake_inputs=True):
+        patcher = merge_weights.Patcher(gpu, worker)
+        monkeypatch.setattr(merge_rounding, "rounding_table", tables.get)
+        rows = torch.empty(256, 128, device=gpu)
+        patcher._add(rows, 1.4, lora[1], 0, 256)
+        assert {memory.device.type for memory in patcher.memory.values()} == {"cuda"}
+        rounded = merge_rounding.round_to_fp8(rows.view(-1), torch.zeros(256 * 128, dtype=torch.uint8), torch.float8_e4m3fn)
+        assert rounded.device == cpu and rounded.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("prefix", ["model.diffusion_model.", "diffusion_model."])

@@ -94,6 +94,7 @@ class RandomBytes:
         """
         generator = torch.Generator().manual_seed(comfy.utils.string_to_seed(key))
 
+        @torch.inference_mode()  # nodes run in it, other threads do not
         def draw(block: int) -> Tensor:
             return self.slots[block % _AHEAD, : sizes[block]].random_(0, 256, generator=generator)
 

@@ -34,12 +34,13 @@ def test_every_kind_of_float32_is_rounded_as_comfyui_rounds_it(dtype):
     assert_rounded(numbers, torch.randint(0, 256, numbers.shape, dtype=torch.uint8, generator=generator), dtype)
 
 
+@pytest.mark.parametrize("in_a_node", [False, True])
 @pytest.mark.parametrize("dtype", FP8, ids=str)
-def test_bytes_drawn_ahead_round_a_weight_as_a_whole(dtype):
+def test_bytes_drawn_ahead_round_a_weight_as_a_whole(dtype, in_a_node):
     """More blocks than are drawn ahead, the last one and one in the middle shorter than the others."""
     sizes = [BLOCK, 1000, *[BLOCK] * _AHEAD, 17]
     values = 10 * torch.randn(sum(sizes), generator=tiny.seeded(2))
-    with ThreadPoolExecutor(1) as worker:
+    with torch.inference_mode(in_a_node), ThreadPoolExecutor(1) as worker:
         random = RandomBytes(worker).of("diffusion_model.x.weight", sizes)
         found = torch.cat([round_to_fp8(block, next(random), dtype) for block in values.split(sizes)])
     expected = comfy.float.stochastic_rounding(values, dtype, comfy.utils.string_to_seed("diffusion_model.x.weight"))

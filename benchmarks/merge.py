@@ -1,10 +1,9 @@
-"""Merge LoRA against `cp` of the same file: time and peak memory, on a synthetic model with the shapes of Wan 14B.
+"""Merge LoRA against a copy of the same file: time and peak memory, on a synthetic model with the shapes of Wan 14B.
 
 Both run in processes of their own, in turn, with the files in the page cache where they fit; both end with an fsync. The
 memory is everything resident (VmHWM: Python, PyTorch and ComfyUI included, file pages too), read from Linux's /proc.
 """
 
-import argparse
 import shutil
 import signal
 import statistics
@@ -17,21 +16,26 @@ from pathlib import Path
 
 import torch
 
-from cli.host import ROOT, pack_module, start_comfyui
+from cli.host import ROOT, pack_module
+
+from .report import UNKNOWN, Limit, Table
+from .report import main as print_tables
 
 WIDTH, FFN = 5120, 13824
-LIMIT = 2**30  # bytes above the largest tensor
+RANK = 512  # that of the official files
+LAYERS = 2
+MOST = 1_200_000_000  # bytes of memory
 COPY = "import os, shutil, sys; shutil.copyfile(*sys.argv[1:]); f = open(sys.argv[2], 'rb+'); os.fsync(f.fileno())"
+NOTES = ("Median and range of the rounds. Both end with an fsync. Start-up: Python, PyTorch and ComfyUI.",)
 ATTENTION = [f"{attention}.{target}" for attention in ("self_attn", "cross_attn") for target in "qkvo"]
 SIZES = {module: (WIDTH, WIDTH) for module in ATTENTION} | {"ffn.0": (FFN, WIDTH), "ffn.2": (WIDTH, FFN)}
 
 
-def model_outline(gigabytes: float, scaled: bool) -> list:
-    """(name, dtype, shape, bytes) of as many blocks of Wan 14B as come nearest to the size."""
+def model_outline(blocks: int, scaled: bool) -> list:
+    """(name, dtype, shape, bytes) of the first blocks of Wan 14B."""
     dtype, size = ("F8_E4M3", 1) if scaled else ("BF16", 2)
-    matrices = sum(rows * columns for rows, columns in SIZES.values())
     outline = [("patch_embedding.weight", "BF16", (WIDTH, 16, 1, 2, 2), 2 * WIDTH * 64)]
-    for block in range(max(1, round(gigabytes * 1e9 / (size * matrices)))):
+    for block in range(blocks):
         for module, (rows, columns) in SIZES.items():
             name = f"blocks.{block}.{module}"
             outline.append((f"{name}.weight", dtype, (rows, columns), size * rows * columns))
@@ -98,67 +102,62 @@ def measured(command: list) -> tuple:
     return seconds, peaks["VmHWM"], peaks["RssAnon"], output
 
 
-def spread(values: list, unit: str = "") -> str:
-    """Median and range."""
-    return f"{statistics.median(values):8.2f}{unit}   {min(values):.2f} to {max(values):.2f}"
-
-
-def run(folder: Path, arguments) -> int:
-    """Measure in a folder that has room for three such files; returns 1 if the memory is over the limit."""
-    start_comfyui()
+def measure(folder: Path, scaled: bool, layers: int, rank: int, rounds: int) -> tuple[list[str], int]:
+    """Measure one format in a folder that has room for four such files; returns a row of the table and the peak memory in bytes."""
     stream = pack_module("pusa_model.safetensors_stream")
-    base, lora, merged, copy = (folder / f"{name}.safetensors" for name in ("base", "lora", "merged", "copy"))
-    outline = model_outline(arguments.gb, arguments.scaled)
-    factors = lora_outline(outline, arguments.rank)
-    size, lora_size = (sum(entry[3] for entry in each) for each in (outline, factors))
-    free = shutil.disk_usage(folder).free
-    if free < 3 * size + lora_size:
-        raise SystemExit(f"{(3 * size + lora_size) / 1e9:.1f} GB are needed in {folder}, {free / 1e9:.1f} GB are free.")
-    print(f"Writing a model of {size / 1e9:.2f} GB and a LoRA of rank {arguments.rank}, {lora_size / 1e9:.2f} GB ...", flush=True)
+    base, lora, merged, copy = (folder / name for name in ("base.safetensors", "lora.pt", "merged.safetensors", "copy"))
+    outline = model_outline(layers, scaled)
+    size = sum(entry[3] for entry in outline)
+    if shutil.disk_usage(folder).free < 4 * size:
+        raise SystemExit(f"{4 * size / 1e9:.1f} GB are needed for temporary files.")
     write(base, outline, stream.pack_header)
-    write(lora, factors, stream.pack_header)
-    rows = []
-    for turn in range(arguments.repeats):
+    write_lora(lora, outline, rank, stream.pack_header)
+    runs = []
+    for _ in range(rounds):
         copied, *_ = measured([sys.executable, "-c", COPY, str(base), str(copy)])
-        command = [sys.executable, "-m", "pusa_model.merge", str(base), str(merged), "--lora", f"{lora}:1.4"]
-        took, resident, anonymous, output = measured(command)
-        inside = float(output.rsplit("(", 1)[1].split(" s)")[0])
-        rows.append((took, inside, copied, resident, anonymous))
-        print(f"  {turn + 1}: merge {took:.1f} s ({inside:.1f} s after start-up), cp {copied:.1f} s", flush=True)
-        for path in (merged, copy):
-            path.unlink()
-    took, inside, copied, resident, anonymous = zip(*rows)
-    largest = max(entry[3] for entry in outline)
-    above = max(resident) - largest
-    print(f"\n{'':42}{'median':>8}    range of {len(rows)}")
-    print(f"{'merge, whole process':42}{spread(took, ' s')}")
-    print(f"{'merge, after Python and ComfyUI started':42}{spread(inside, ' s')}")
-    print(f"{'cp':42}{spread(copied, ' s')}")
-    print(f"{'time merge / cp':42}{spread([a / b for a, b in zip(took, copied)])}")
-    print(f"{'time merge / cp, without start-up':42}{spread([a / b for a, b in zip(inside, copied)])}")
-    print(f"{'peak memory, all resident':42}{spread([value / 2**20 for value in resident], ' MiB')}")
-    print(f"{'peak memory, anonymous':42}{spread([value / 2**20 for value in anonymous], ' MiB')}")
-    print(f"{'largest tensor':42}{largest / 2**20:8.2f} MiB")
-    if not max(resident):
-        print("Peak memory is only measured on Linux.")
-        return 0
-    print(f"{'peak - largest tensor':42}{above / 2**20:8.2f} MiB, at most 1024: {'yes' if above <= LIMIT else 'NO'}")
-    return 0 if above <= LIMIT else 1
+        command = [sys.executable, "-m", "pusa_model.merge", str(base), str(merged), "--lora", f"{lora}:1.4", "--overwrite"]
+        took, resident, _, output = measured(command)
+        runs.append((copied, took, float(output.rsplit("(", 1)[1].split(" s)")[0]), resident))
+    copied, took, inside, resident = zip(*runs)
+    ratios = [spread([a / b for a, b in zip(each, copied)]) for each in (took, inside)]
+    what = f"{'scaled fp8' if scaled else 'bf16'}, {size / 1e9:.2f} GB"
+    memory = f"{max(resident) / 2**20:.0f} MiB" if max(resident) else UNKNOWN
+    return [what, spread(copied, " s"), spread(took, " s"), spread(inside, " s"), *ratios, memory], max(resident)
+
+
+def write_lora(path: Path, outline: list, rank: int, pack_header) -> None:
+    """A LoRA for every matrix, pickled like the official file."""
+    from safetensors.torch import load_file
+
+    plain = path.with_suffix(".safetensors")
+    write(plain, lora_outline(outline, rank), pack_header)
+    torch.save(load_file(plain), path)
+
+
+def spread(values: tuple, unit: str = "") -> str:
+    """Median, and the range in brackets."""
+    return f"{statistics.median(values):.1f}{unit} ({min(values):.1f} to {max(values):.1f})"
+
+
+def tables(arguments):
+    """One table, a row for each format."""
+    layers, rank = arguments.layers or LAYERS, 16 if arguments.quick else RANK
+    rows, peaks = [], []
+    for scaled in (True, False):
+        with tempfile.TemporaryDirectory(prefix="pusa-merge-") as folder:
+            row, peak = measure(Path(folder), scaled, layers, rank, arguments.rounds)
+        rows.append(row)
+        peaks.append(peak)
+    heads = ["file", "copy", "merge", "behind start-up", "merge / copy", "behind start-up", "peak memory"]
+    limits = (Limit("Peak memory in GB", max(peaks) / 1e9, MOST / 1e9),)
+    yield Table(f"Merge LoRA: Wan 14B, {layers} blocks, a .pt of rank {rank}", heads, rows, limits, NOTES)
 
 
 def main(argv: list) -> int:
     """Run one command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="dev.py bench merge", description=__doc__.splitlines()[0])
-    parser.add_argument("--gb", type=float, default=2.0, help="size of the model (default 2)")
-    parser.add_argument("--rank", type=int, default=512, help="rank of the LoRA (default 512, that of the official files)")
-    parser.add_argument("--scaled", action="store_true", help="scaled fp8 instead of bf16")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each (default 3)")
-    parser.add_argument("--folder", type=Path, help="where to put the files (default: the folder for temporary files)")
-    arguments = parser.parse_args(argv)
     # Leaving by an exception is what removes the files.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix="pusa-merge-", dir=arguments.folder) as folder:
-        return run(Path(folder), arguments)
+    return print_tables("merge", __doc__, tables, argv)
 
 
 if __name__ == "__main__":

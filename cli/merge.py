@@ -5,11 +5,12 @@ import signal
 import sys
 import time
 
-from .host import pack_module, start_comfyui
+from .host import has_gpu, pack_module, start_comfyui
 
 DESCRIPTION = """\
 Merge LoRAs into a Wan model file. The output has the format of the base, is written tensor by tensor and holds in its
-metadata what was merged. The arithmetic is that of ComfyUI's patcher, on the CPU."""
+metadata what was merged. The arithmetic is that of ComfyUI's patcher in float32: on the CPU the result is the same bit for
+bit, on a GPU within the rounding to the format of the base."""
 EPILOG = """\
 environment variables:
   COMFYUI_PATH     the ComfyUI folder, the one with main.py
@@ -38,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="LoRA file and its strength (default 1.4); give the option again for another file",
     )
+    top.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto: ComfyUI's GPU, else the CPU")
     top.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     return top
 
@@ -54,10 +56,12 @@ def lora(text: str) -> tuple:
 def main(argv: list) -> int:
     """Run one command line; returns the exit code: 0, 1 for input that cannot be used, 130 when interrupted."""
     arguments = parser().parse_args(argv)
-    start_comfyui()
+    start_comfyui(cpu=arguments.device == "cpu" or not has_gpu())
     merge = pack_module("pusa_model.merge")
     # Leaving by an exception is what removes the unfinished file.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
     lines = Lines()
     try:
         merge.merge(arguments.base, arguments.lora, arguments.output, arguments.overwrite, lines.show)

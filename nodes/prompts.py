@@ -2,7 +2,6 @@
 
 import os
 
-import folder_paths
 from comfy_api.latest import io
 
 from ..pusa_model import prompts
@@ -38,7 +37,8 @@ class PusaSavePrompt(io.ComfyNode):
     @named_errors
     def execute(cls, conditioning, prompt_name, overwrite) -> io.NodeOutput:
         path = prompts.save_prompt(conditioning, prompt_name, overwrite)
-        return io.NodeOutput(ui={"text": (f"Stored as models/{prompts.FOLDER}/{prompt_name.strip()}{path.suffix}",)})
+        name = prompt_name.strip().removesuffix(path.suffix)
+        return io.NodeOutput(ui={"text": (f"Stored as models/{prompts.FOLDER}/{name}{path.suffix}",)})
 
 
 class PusaLoadPrompt(io.ComfyNode):
@@ -60,10 +60,10 @@ class PusaLoadPrompt(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, prompt_name) -> tuple[float, int]:
-        stat = os.stat(folder_paths.get_full_path_or_raise(prompts.FOLDER, prompt_name))
+        stat = os.stat(prompts.prompt_path(prompt_name))
         return stat.st_mtime, stat.st_size
 
     @classmethod
     @named_errors
     def execute(cls, prompt_name) -> io.NodeOutput:
-        return io.NodeOutput(prompts.load_prompt(folder_paths.get_full_path_or_raise(prompts.FOLDER, prompt_name)))
+        return io.NodeOutput(prompts.load_prompt(prompts.prompt_path(prompt_name)))

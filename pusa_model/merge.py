@@ -15,24 +15,29 @@ if __name__ == "__main__":
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from torch import Tensor
 
 from ..schedulers import InputError
+from .files import write_whole
 from .lora import check_expert
 from .merge_base import BaseFile, Stored
+from .merge_device import device_name, merge_device
 from .merge_lora import LoraFile
-from .merge_output import check_output, check_space, write_whole
-from .merge_weights import Patches, new_scale, rounded_rows, scaled_rows
+from .merge_output import check_output, check_space
+from .merge_weights import Patch, Patcher, Weight
 from .merged import METADATA, merged_loras, refuse_merged, sha256
 from .safetensors_stream import DTYPES, as_bytes, pack_header
 
+DEVICE = "pusa_merged_on"  # metadata: the devices whose arithmetic is in the file, the first one first
 _FACTORS = (".alpha", ".dora_scale")  # keys that change nothing by themselves
-_BLOCK = 4 * 2**20  # bytes copied or hashed at a time
+_BLOCK = 4 * 2**20  # bytes copied at a time
 Progress = Callable[[int, int], None]
 
 
@@ -42,12 +47,14 @@ def merge(
     output: str | Path,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
+    device: torch.device | None = None,
 ) -> None:
     """Write a model file with LoRAs added to its weights.
 
-    The output has the names, shapes and dtypes of the base, and in its metadata what was merged. It appears under its name
-    once it is complete. Weights that no LoRA changes are copied byte for byte; the others are what ComfyUI's patcher on a CPU
-    leaves in a model that holds them in the file's dtypes. On a GPU the patcher rounds more on its way.
+    The output has the names, shapes and dtypes of the base, and in its metadata what was merged, and on what device. It appears
+    under its name once it is complete. Weights that no LoRA changes are copied byte for byte; the others are what ComfyUI's patcher
+    on a CPU leaves in a model that holds them in the file's dtypes: on a CPU bit for bit, on a GPU within the rounding to that
+    dtype. The patcher itself rounds more on its way where there is a GPU.
 
     Args:
         base: .safetensors of a Wan model in bf16, fp16, fp32, fp8 or scaled fp8.
@@ -55,6 +62,7 @@ def merge(
         output: a .safetensors file in a folder that exists.
         overwrite: replace an existing file.
         progress: told how many bytes of how many are done.
+        device: where to compute; ComfyUI's by default.
 
     Raises:
         InputError: a file cannot be used, a LoRA does not fit or is in the base already, or the disk is full.
@@ -62,18 +70,19 @@ def merge(
     """
     base, output = Path(base), Path(output)
     files = [Path(path) for path, _ in loras]
-    check_output(output, [base, *files], overwrite)
     try:
-        with BaseFile(base) as source:
+        check_output(output, [base, *files], overwrite)
+        with BaseFile(base) as source, ThreadPoolExecutor(1) as worker:
             merging = Merging(source, files, [strength for _, strength in loras])
             check_space(output.parent, merging.size)
             steps = Steps(sum(file.stat().st_size for file in files) + merging.size, progress)
             merging.check_new(steps)
-            write_whole(output, lambda out: merging.write(out, steps))
+            patcher = Patcher(device or merge_device(), worker)
+            write_whole(output, lambda out: merging.write(out, patcher, steps), f"`filename`: {output.name}")
             progress(steps.total, steps.total)
     except OSError as error:
         name = Path(error.filename).name if error.filename else output.name
-        raise InputError(f"{name} cannot be read or written: {error.strerror or error}.") from error
+        raise InputError(f"{name} cannot be read or written: {error.strerror or 'input or output failed'}.") from error
 
 
 class Steps:
@@ -132,41 +141,43 @@ class Merging:
             refuse_merged(path, digest, self.merged)
             self.merged.append({"file": path.name, "sha256": digest, "strength": strength})
 
-    def write(self, out: BinaryIO, steps: Steps) -> None:
+    def write(self, out: BinaryIO, patcher: Patcher, steps: Steps) -> None:
         """Write the whole file in the order of the base."""
-        metadata = self.source.metadata | {METADATA: json.dumps(self.merged)}
-        header, places = pack_header(self.outline, metadata)
+        header, places = pack_header(self.outline, self._metadata(patcher.device))
         out.write(header)
         scales = {}
         for name, place in places.items():
             out.seek(place)
             key, stored = self.patched.get(name, (None, None))
             patches = self._patches(key) if key else []
-            for block in self._rows(key, stored, patches, scales) if patches else self._blocks(name):
+            for block in self._changed(patcher, key, stored, patches, scales) if patches else self._blocks(name):
                 out.write(block)
                 steps.advance(len(block))
         for name, scale in scales.items():  # last, because they may lie before the weights that they are computed from
             out.seek(places[name])
             out.write(as_bytes(scale))
 
-    def _blocks(self, name: str) -> Iterator[bytes]:
-        """The bytes of a tensor as they are."""
-        entry = self.source.entries[name]
-        self.source.file.seek(self.source.data + entry.start)
-        for start in range(0, entry.size, _BLOCK):
-            yield self.source.file.read(min(_BLOCK, entry.size - start))
+    def _metadata(self, device: torch.device) -> dict[str, str]:
+        devices = [*filter(None, self.source.metadata.get(DEVICE, "").split(", ")), device_name(device)]
+        return self.source.metadata | {METADATA: json.dumps(self.merged), DEVICE: ", ".join(dict.fromkeys(devices))}
 
-    def _rows(self, key: str, stored: Stored, patches: Patches, scales: dict[str, Tensor]) -> Iterator[memoryview]:
+    def _blocks(self, name: str) -> Iterator[memoryview]:
+        """The bytes of a tensor as they are."""
+        size = self.source.entries[name].size
+        return (self.source.bytes(name, start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK))
+
+    def _changed(
+        self, patcher: Patcher, key: str, stored: Stored, patches: Sequence[Patch], scales: dict[str, Tensor]
+    ) -> Iterator[memoryview]:
         """The bytes of a patched weight; its new scale, if it has one, goes into ``scales``."""
         entry = self.source.entries[stored.name]
-        weight = (partial(self.source.float_rows, stored), entry.shape, DTYPES[entry.dtype], patches, key)
+        weight = Weight(key, entry.shape, DTYPES[entry.dtype], partial(self.source.float_rows, stored), patches)
         if stored.scale is None:
-            rows = rounded_rows(*weight)
+            blocks = patcher.rounded(weight)
         else:
-            scales[stored.scale] = new_scale(*weight)
-            rows = scaled_rows(*weight, scales[stored.scale])
-        yield from map(as_bytes, rows)
+            scales[stored.scale], blocks = patcher.scaled(weight)
+        return map(as_bytes, blocks)
 
-    def _patches(self, key: str) -> Patches:
+    def _patches(self, key: str) -> list[Patch]:
         found = [(strength, lora.patch(key)) for lora, strength in zip(self.loras, self.strengths)]
         return [(strength, patch, 1.0, None, None) for strength, patch in found if patch is not None]

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import comfy.lora
 import torch
@@ -14,7 +15,7 @@ from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor, get_layout_class
 from torch import Size, Tensor
 
 from ..schedulers import InputError
-from .merge_weights import FP8
+from .merge_rounding import FP8, pieces
 from .safetensors_stream import DTYPES, SUFFIXES, TensorFile
 
 MODEL = "diffusion_model."  # what every name begins with in a MODEL, whatever it begins with in the file
@@ -22,6 +23,8 @@ FLOATS = (torch.bfloat16, torch.float16, torch.float32, *FP8)
 _PREFIXES = ("model.diffusion_model.", MODEL, "")
 _QUANTISATION = "_quantization_metadata"
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.", re.IGNORECASE)
+_SCALES = ("F32", "F16", "BF16")  # dtypes of an fp8 scale
+_READ = 2**20  # elements read at a time
 _ALLOWED = "Take a single .safetensors file of Wan in bf16, fp16, fp32, fp8 or scaled fp8"
 
 
@@ -91,7 +94,32 @@ class BaseFile(TensorFile):
             if name.startswith(prefix) and name.endswith((".weight", ".bias"))
         }
         self.shapes = {key: Size(self.entries[name].shape) for key, name in self.names.items()}
-        self._layers: dict[str, dict] = json.loads(self.metadata.get(_QUANTISATION, '{"layers": {}}'))["layers"]
+        self._layers = self._described_layers()
+
+    def _described_layers(self) -> dict[str, Any]:
+        """What the metadata say of each layer's quantisation."""
+        if _QUANTISATION not in self.metadata:
+            return {}
+        layers = self._note(self.metadata[_QUANTISATION], "its metadata").get("layers")
+        if not isinstance(layers, dict):
+            raise self._damaged("its metadata")
+        return layers
+
+    def _note(self, text: str | bytes, where: str) -> dict[str, Any]:
+        """A note on quantisation, which is a JSON object."""
+        try:
+            note = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(where) from error
+        if not isinstance(note, dict):
+            raise self._damaged(where)
+        return note
+
+    def _damaged(self, where: str) -> InputError:
+        return InputError(
+            f"`base_name`: {self.name} has a note on its quantisation that cannot be read, in {where}. The file is damaged: "
+            "download it again, or use another one."
+        )
 
     def modules(self) -> dict[str, str]:
         """The weight that each LoRA module name stands for, as ComfyUI maps them for a model with these weights."""
@@ -112,13 +140,23 @@ class BaseFile(TensorFile):
                 raise InputError(f"`base_name`: {self.name} stores {name} as {self.entries[name].dtype}. {_ALLOWED}.")
             return Stored(name)
         kind, scale = quantised
-        algorithm = QUANT_ALGOS.get(kind, {})
-        if kind not in ("float8_e4m3fn", "float8_e5m2") or dtype != algorithm["storage_t"] or self._scales(scale) != 1:
+        if kind not in ("float8_e4m3fn", "float8_e5m2") or dtype != QUANT_ALGOS.get(kind, {}).get("storage_t"):
             raise InputError(
                 f"`base_name`: {self.name} stores {name} as {kind} in {self.entries[name].dtype}, which LoRAs cannot be merged "
                 f"into here. {_ALLOWED}."
             )
-        return Stored(name, scale, algorithm["comfy_tensor_layout"])
+        self._check_scale(name, scale)
+        return Stored(name, scale, QUANT_ALGOS[kind]["comfy_tensor_layout"])
+
+    def _check_scale(self, name: str, scale: str) -> None:
+        """Refuse a scale that is missing or is no number."""
+        entry = self.entries.get(scale)
+        if entry is None or entry.dtype not in _SCALES or Size(entry.shape).numel() != 1 or not self.read(scale).isfinite().all():
+            found = "is missing" if entry is None else "is not one finite number"
+            raise InputError(
+                f"`base_name`: {self.name} stores {name} in scaled fp8, and its scale ({scale.rpartition('.')[2]}) {found}. "
+                "The file is damaged: download it again, or use another one."
+            )
 
     def _format(self, layer: str) -> tuple[str, str] | None:
         """Quantisation of a layer and the name of its scale, from any of the three places that ComfyUI reads it from."""
@@ -129,17 +167,32 @@ class BaseFile(TensorFile):
         else:
             described = None
         if described is None and f"{layer}.comfy_quant" in self.entries:
-            described = json.loads(self.read(f"{layer}.comfy_quant").numpy().tobytes())
-        return (described.get("format"), f"{layer}.weight_scale") if described else None
+            described = self._note(bytes(self.bytes(f"{layer}.comfy_quant")), f"{layer}.comfy_quant")
+        if not described:
+            return None
+        if not isinstance(described, dict) or not isinstance(described.get("format"), str):
+            raise self._damaged(layer)
+        return described["format"], f"{layer}.weight_scale"
 
-    def _scales(self, name: str) -> int:
-        return Size(self.entries[name].shape).numel() if name in self.entries else 0
+    def float_rows(self, stored: Stored, first: int, last: int, out: Tensor) -> None:
+        """Write rows [first, last) of a weight into float32 memory of their shape, with its scale applied as ComfyUI applies it."""
+        dtype = DTYPES[self.entries[stored.name].dtype]
+        values = self._values(stored, dtype).to(out.device) if dtype in FP8 else None
+        start = first * (out.numel() // (last - first))
+        for block in out.view(-1).split(_READ):
+            numbers = self.read_flat(stored.name, start, block.numel()).to(out.device)
+            start += block.numel()
+            if values is None:
+                block.copy_(numbers)
+                continue
+            for piece, some in zip(pieces(block), pieces(numbers.view(torch.uint8))):
+                torch.index_select(values, 0, some.to(torch.int32), out=piece)
 
-    def float_rows(self, stored: Stored, first: int, last: int) -> Tensor:
-        """Rows [first, last) of a weight in float32, in new memory, with its scale applied as ComfyUI applies it."""
-        rows = self.read(stored.name, first, last)
+    def _values(self, stored: Stored, dtype: torch.dtype) -> Tensor:
+        """What each byte of an fp8 weight stands for, float32 [256]."""
+        numbers = torch.arange(256, dtype=torch.uint8).view(dtype)
         if stored.scale is None:
-            return rows.to(torch.float32)  # read() made new memory, so float32 needs no second copy
+            return numbers.to(torch.float32)
         scale = self.read(stored.scale).reshape(())
-        params = get_layout_class(stored.layout).Params(scale=scale, orig_dtype=torch.float32, orig_shape=tuple(rows.shape))
-        return QuantizedTensor(rows, stored.layout, params).dequantize()
+        params = get_layout_class(stored.layout).Params(scale=scale, orig_dtype=torch.float32, orig_shape=(256,))
+        return QuantizedTensor(numbers, stored.layout, params).dequantize()

@@ -15,7 +15,7 @@ from .lora_file import check_values, read_tensors, rename_keys
 from .merge_base import BaseFile
 from .safetensors_stream import SUFFIXES, TensorFile
 
-_MAPPED = 128 * 2**20  # bytes
+_MAPPED = 64 * 2**20  # bytes
 
 
 class LoraFile:

@@ -1,21 +1,20 @@
-"""Where a merged model file goes: a name that is free, a disk with room, and nothing half-written under that name."""
+"""Where a merged model file goes: a name that is free, and a disk with room."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import folder_paths
 
 from ..schedulers import InputError
+from .files import make_folder, remove_abandoned
 
 FOLDER = "diffusion_models"
 SUFFIX = ".safetensors"
-_RESERVED = re.compile(r'[<>:"|?*\x00-\x1f]')  # not allowed in file names on Windows
+_RESERVED = re.compile(r'[<>:"|?*\x00-\x1f\ud800-\udfff]')  # not allowed in file names on Windows, or anywhere
 
 
 def output_path(filename: str) -> Path:
@@ -25,7 +24,7 @@ def output_path(filename: str) -> Path:
         filename: with or without the suffix; subfolders are allowed, leaving the folder is not.
 
     Raises:
-        InputError: the name is unusable, or a file of that name elsewhere would be found instead.
+        InputError: the name or its folder is unusable, or a file of that name elsewhere would be found instead.
     """
     folders = [Path(folder) for folder in folder_paths.get_folder_paths(FOLDER)]
     # ComfyUI lists models/unet, the old name of this folder, first.
@@ -39,7 +38,7 @@ def output_path(filename: str) -> Path:
     found = folder_paths.get_full_path(FOLDER, str(path.relative_to(folder)))
     if found is not None and Path(found).resolve() != path:
         raise InputError(f"`filename`: another folder of diffusion models has a file {name}{SUFFIX}. Choose another name.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path, f"`filename`: models/{FOLDER}/{name}{SUFFIX}")
     return path
 
 
@@ -70,27 +69,15 @@ def check_output(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Refuse to start what would fill the disk.
+    """Refuse to start what would fill the disk, once it is freed of what killed writers left in the folder.
 
     Raises:
         InputError: the disk has less than ``size`` bytes free.
     """
+    remove_abandoned(folder)
     free = shutil.disk_usage(folder).free
     if free < size:
         raise InputError(
             f"`filename`: the merged file needs {size / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free. Make space, or choose "
             "a base in a smaller format."
         )
-
-
-def write_whole(output: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file under a temporary name beside its place, and move it there once it is safely on the disk."""
-    unfinished = output.with_name(f"{output.name}.{os.getpid()}.part")
-    try:
-        with open(unfinished, "wb") as out:
-            write(out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(unfinished, output)
-    finally:
-        unfinished.unlink(missing_ok=True)

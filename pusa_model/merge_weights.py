@@ -1,111 +1,180 @@
-"""What ComfyUI's patcher leaves in a weight, computed a few rows at a time, so that no weight needs to be in memory as a whole.
+"""What ComfyUI's patcher leaves in a weight, computed a few rows at a time, so that no model needs to be in memory as a whole.
 
 The arithmetic is that of ``ModelPatcher.patch_weight_to_device`` on a CPU: ``comfy.lora.calculate_weight`` in float32, then one
-rounding to the dtype of the weight. The rounding to fp8 is stochastic, with the name of the weight as the seed.
+rounding to the dtype of the weight. The rounding to fp8 is stochastic, with the name of the weight as the seed. On a GPU the
+products alone may differ, in their last bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
-import comfy.float
 import comfy.lora
-import comfy.utils
 import torch
 from comfy.weight_adapter.lora import LoRAAdapter
 from torch import Tensor
 
-FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
-# Elements at a time, at least. In float32 that is 32 MB, from where on glibc takes every block back the moment it is freed. Smaller
-# ones it keeps, in a heap that was seen to grow by 400 MB.
-SLICE = 8 * 2**20
-_PIECE = 2**20  # elements rounded to fp8 at a time
+from ..schedulers import InputError
+from .merge_rounding import BLOCK, FP8, RandomBytes, round_to_fp8
 
-Patches = list[tuple[float, Any, float, None, None]]
-ReadRows = Callable[[int, int], Tensor]
+SLICE = 4 * 2**20  # elements computed at a time, at least
+KEPT = 72 * 2**20  # elements of a patched weight that is kept in float32; the largest of Wan 14B has 67.5 * 2**20
+
+Patch = tuple[float, Any, float, None, None]
+ReadRows = Callable[[int, int, Tensor], None]
 
 
-def rounded_rows(read: ReadRows, shape: tuple[int, ...], dtype: torch.dtype, patches: Patches, key: str) -> Iterator[Tensor]:
-    """A patched weight in its own dtype, in slices of rows from the first to the last.
+@dataclass(frozen=True)
+class Weight:
+    """A weight to be patched.
 
-    Args:
-        read: rows [first, last) of the weight as a new float32 tensor.
-        shape: of the weight, at least one dimension.
-        dtype: of the result.
+    Attributes:
+        key: its name in the MODEL, ``diffusion_model. ...``.
+        shape: at least one dimension.
+        dtype: of the file and of the result.
+        read: writes rows [first, last) into float32 memory of their shape, on any device.
         patches: as a ModelPatcher holds them for this weight.
-        key: the weight's name in the MODEL, ``diffusion_model. ...``.
     """
-    generator = _generator(key)
-    for first, last in row_slices(shape, patches):
-        rows = _patched(read, first, last, patches, key)
-        yield _round_to_fp8(rows, dtype, generator) if dtype in FP8 else rows.to(dtype)
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: ReadRows
+    patches: Sequence[Patch]
+
+    @property
+    def slices(self) -> list[tuple[int, int]]:
+        """Bounds [first, last) of slices of one to two times ``SLICE``; the whole weight where a patch mixes its rows (DoRA).
+
+        They are of equal size: a remainder of a few rows would be multiplied by another routine, with other rounding.
+        """
+        rows, by_rows = self.shape[0], all(map(_by_rows, self.patches))
+        count = max(1, min(rows, math.prod(self.shape) // SLICE)) if by_rows else 1
+        bounds = [rows * part // count for part in range(count + 1)]
+        return list(zip(bounds[:-1], bounds[1:]))
 
 
-def new_scale(read: ReadRows, shape: tuple[int, ...], dtype: torch.dtype, patches: Patches, key: str) -> Tensor:
-    """The scale, float32 [], that the patcher gives a patched fp8 weight: its largest value becomes fp8's largest."""
-    ends = [torch.aminmax(_patched(read, first, last, patches, key)) for first, last in row_slices(shape, patches)]
-    return torch.stack([end for pair in ends for end in pair]).abs().amax() / torch.finfo(dtype).max
+class Patcher:
+    """Patches one weight after another on a device, in the same memory: new pages would cost more than the arithmetic."""
+
+    def __init__(self, device: torch.device, worker: Executor):
+        """``worker`` has a single thread; random bytes are drawn there."""
+        self.device = device
+        self.random = RandomBytes(worker)
+        self.memory: dict[str, Tensor] = {}
+
+    def rounded(self, weight: Weight) -> Iterator[Tensor]:
+        """A patched weight in its own dtype (fp8 as uint8), in blocks on the CPU, flat, from the first to the last.
+
+        A block is valid until the next one is asked for.
+
+        Raises:
+            InputError: it holds a number that is not finite.
+        """
+        random = self._random(weight)
+        for first, last in weight.slices:
+            rows, ends = self._patched(weight, first, last, self._empty("rows", (last - first, *weight.shape[1:])))
+            _check_finite(weight, ends if weight.dtype in FP8 else ends.to(weight.dtype))
+            yield from self._blocks(weight, rows, random)
+
+    def scaled(self, weight: Weight) -> tuple[Tensor, Iterator[Tensor]]:
+        """The new scale of a patched fp8 weight, float32 [], and what ``rounded`` gives of the weight divided by it.
+
+        The patcher makes the largest number fp8's largest. A weight of up to ``KEPT`` elements is computed once; a larger one is
+        computed again for the second pass over it.
+
+        Raises:
+            InputError: it holds a number that is not finite.
+        """
+        random, slices = self._random(weight), weight.slices
+        keep = math.prod(weight.shape) <= KEPT
+        memory = self._empty("rows", weight.shape if keep else (_longest(slices), *weight.shape[1:]))
+
+        def patched(first: int, last: int) -> tuple[Tensor, Tensor]:
+            return self._patched(weight, first, last, memory[first:last] if keep else memory[: last - first])
+
+        ends = torch.stack([patched(*bounds)[1] for bounds in slices])
+        _check_finite(weight, ends)
+        scale = ends.abs().amax() / torch.finfo(weight.dtype).max
+        if not math.isfinite(1.0 / scale):
+            scale = torch.ones(())  # nothing but zeros, which the patcher would make NaN
+
+        def blocks() -> Iterator[Tensor]:
+            for first, last in slices:
+                rows = memory[first:last] if keep else patched(first, last)[0]
+                yield from self._blocks(weight, rows.mul_((1.0 / scale).to(self.device)), random)
+
+        return scale, blocks()
+
+    def _patched(self, weight: Weight, first: int, last: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows [first, last) in float32 in the memory given, and on the CPU their least and largest, [2]."""
+        weight.read(first, last, rows)
+        for patch in weight.patches:
+            strength, value, *rest = patch
+            if _is_pair(value):
+                self._add(rows, strength, value, first, last)
+            else:
+                sliced = (strength, _rows(value, first, last), *rest) if _by_rows(patch) else patch
+                rows.copy_(comfy.lora.calculate_weight([sliced], rows, weight.key))
+        return rows, torch.stack(torch.aminmax(rows)).cpu()
+
+    def _add(self, rows: Tensor, strength: float, value: LoRAAdapter, first: int, last: int) -> None:
+        """What ``LoRAAdapter.calculate_weight`` adds, without its temporary copies."""
+        up, down, alpha = value.weights[:3]
+        factors = [
+            self._empty(name, (len(factor), factor[0].numel())).copy_(factor.flatten(start_dim=1))
+            for name, factor in (("up", up[first:last]), ("down", down))
+        ]
+        change = torch.mm(*factors, out=self._empty("change", (last - first, rows[0].numel())))
+        rows.view_as(change).add_(change.mul_(strength * (1.0 if alpha is None else alpha / len(down))))
+
+    def _blocks(self, weight: Weight, rows: Tensor, random: Iterator[Tensor]) -> Iterator[Tensor]:
+        for block in rows.view(-1).split(BLOCK):
+            yield round_to_fp8(block, next(random), weight.dtype) if weight.dtype in FP8 else block.to("cpu", weight.dtype)
+
+    def _random(self, weight: Weight) -> Iterator[Tensor]:
+        if weight.dtype not in FP8:
+            return iter(())
+        row = math.prod(weight.shape[1:])
+        sizes = [min(BLOCK, last * row - start) for first, last in weight.slices for start in range(first * row, last * row, BLOCK)]
+        return self.random.of(weight.key, sizes)
+
+    def _empty(self, name: str, shape: Sequence[int]) -> Tensor:
+        """Memory in float32 that nothing else of this name uses any more."""
+        size = math.prod(shape)
+        if name not in self.memory or self.memory[name].numel() < size:
+            self.memory.pop(name, None)  # before there is the larger one
+            self.memory[name] = torch.empty(size, device=self.device)
+        return self.memory[name][:size].view(tuple(shape))
 
 
-def scaled_rows(
-    read: ReadRows, shape: tuple[int, ...], dtype: torch.dtype, patches: Patches, key: str, scale: Tensor
-) -> Iterator[Tensor]:
-    """``rounded_rows`` of a scaled fp8 weight: divided by ``new_scale`` first.
-
-    The patched rows are computed again instead of kept, since in float32 they take four times the space of the weight.
-    """
-    generator = _generator(key)
-    for first, last in row_slices(shape, patches):
-        rows = _patched(read, first, last, patches, key)
-        rows *= 1.0 / scale
-        yield _round_to_fp8(rows, dtype, generator)
+def _check_finite(weight: Weight, ends: Tensor) -> None:
+    if not ends.isfinite().all():
+        raise InputError(
+            f"`base_name`: {weight.key} holds values that are not finite numbers (NaN or infinity), or that the LoRA makes too "
+            "large for the format. Download the file again if it is damaged, or lower the strength."
+        )
 
 
-def row_slices(shape: tuple[int, ...], patches: Patches) -> list[tuple[int, int]]:
-    """Bounds [first, last) of slices of one to two times ``SLICE``; the whole weight where a patch mixes its rows (DoRA).
-
-    They are of equal size: a remainder of a few rows would be multiplied by another routine, with other rounding.
-    """
-    count = max(1, min(shape[0], torch.Size(shape).numel() // SLICE)) if all(map(_by_rows, patches)) else 1
-    bounds = [shape[0] * part // count for part in range(count + 1)]
-    return list(zip(bounds[:-1], bounds[1:]))
+def _longest(slices: Sequence[tuple[int, int]]) -> int:
+    return max(last - first for first, last in slices)
 
 
-def _patched(read: ReadRows, first: int, last: int, patches: Patches, key: str) -> Tensor:
-    sliced = [_rows(patch, first, last) if _by_rows(patch) else patch for patch in patches]
-    return comfy.lora.calculate_weight(sliced, read(first, last), key)
+def _is_pair(value: Any) -> bool:
+    """Whether a patch adds a product of two matrices and does nothing else."""
+    return isinstance(value, LoRAAdapter) and all(extra is None for extra in value.weights[3:])
 
 
-def _by_rows(patch: tuple) -> bool:
+def _by_rows(patch: Patch) -> bool:
     """Whether a row of the result depends on the same row of the weight alone. The pack's LoRA loader lets no other kind in."""
-    value = patch[1]
-    return not isinstance(value, LoRAAdapter) or all(extra is None for extra in value.weights[3:])
+    return not isinstance(patch[1], LoRAAdapter) or _is_pair(patch[1])
 
 
-def _rows(patch: tuple, first: int, last: int) -> tuple:
-    strength, value, *rest = patch
-    if isinstance(value, LoRAAdapter):
-        up, *others = value.weights
-        return strength, LoRAAdapter(value.loaded_keys, (up[first:last], *others)), *rest
+def _rows(value: tuple, first: int, last: int) -> tuple:
+    """A patch that adds a tensor as it is, less all rows but some."""
     kind, (tensor,) = value if len(value) == 2 else ("diff", value)
-    return strength, (kind, (tensor[first:last],)), *rest
-
-
-def _generator(key: str) -> torch.Generator:
-    """The source of the random bytes by which ``comfy.float.stochastic_rounding`` rounds a weight of this name to fp8."""
-    return torch.Generator().manual_seed(comfy.utils.string_to_seed(key))
-
-
-def _round_to_fp8(rows: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """Round stochastically, in pieces, since it takes ten temporary copies.
-
-    On a CPU a generator gives the same bytes in pieces as at once.
-    """
-    import comfy_kitchen  # a requirement of ComfyUI that it can do without, except for this
-
-    rounded = torch.empty(rows.shape, dtype=dtype)
-    for piece, values in zip(rounded.reshape(-1).split(_PIECE), rows.reshape(-1).split(_PIECE)):
-        random = torch.randint(0, 256, values.shape, dtype=torch.uint8, generator=generator)
-        piece.copy_(comfy_kitchen.stochastic_rounding_fp8(values, random, dtype))
-    return rounded
+    return kind, (tensor[first:last],)

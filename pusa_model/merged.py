@@ -12,7 +12,7 @@ from .safetensors_stream import SUFFIXES, read_header
 
 METADATA = "pusa_merged"
 TRAINING = "pusa_training"  # a model that this pack's trainer wrote
-_BLOCK = 16 * 2**20  # bytes hashed at a time
+_BLOCK = 2**20  # bytes hashed at a time
 
 
 def notes(path: str | Path) -> dict[str, str]:

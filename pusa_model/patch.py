@@ -32,7 +32,7 @@ from .on_model import check_lora_once
 from .own_path import OwnPath, is_core, needs_own_path
 from .part_of_time import PLACES, with_places
 from .run import KEY, Run, begun, check_begun, run_of
-from .slices import FRAMES
+from .slices import FRAMES, GRID
 
 NOISED = (
     "Connect the `latent` of Apply Condition (Pusa) to the sampler as it is, with RandomNoise: AddNoise brings all frames to one "
@@ -103,7 +103,7 @@ class FramePatch:
         """Begin a run; return clean frames (m = 0) bit for bit as they came in, without the way through the latent format."""
         guider = executor.class_obj
         try:
-            self.check_start(noise, latent_image, sampler, sigmas)
+            self.check_start(guider, noise, latent_image, sampler, sigmas)
             check_lora_once(guider.model_patcher)
             with begun(guider, Run(type(guider).__name__)):
                 samples = executor(noise, latent_image, sampler, sigmas.clone(), *args, **kwargs)  # uni_pc writes into its sigmas
@@ -114,7 +114,7 @@ class FramePatch:
         samples[:, :, self.clean] = latent_image[:, :, self.clean].to(samples)
         return samples
 
-    def check_start(self, noise: Tensor, latent_image: Tensor, sampler, sigmas: Tensor) -> None:
+    def check_start(self, guider, noise: Tensor, latent_image: Tensor, sampler, sigmas: Tensor) -> None:
         """Refuse a run that does not begin with this condition in its latent.
 
         Raises:
@@ -136,8 +136,21 @@ class FramePatch:
             given = self.condition.place(latent_image)[:, :, self.clean]
             if float((latent_image[:, :, self.clean] - given).abs().max()) > SAME * float(given.abs().max()):
                 raise InputError(f"the latent to sample holds other frames than the condition where these are clean. {NOISED}")
-        if not noise.any() and sigmas[:1] == 1 and is_core(sampler):
-            raise InputError(f"the run begins at level 1 without noise, so nothing can come of it. {NOISED}")
+        if not noise.any() and is_core(sampler) and len(sigmas):
+            self.check_noised(guider.model_patcher.model.process_latent_in(latent_image), float(sigmas[0]))
+
+    def check_noised(self, latent: Tensor, level: float) -> None:
+        """Refuse a run without noise of its own whose latent cannot be the rest of an earlier run.
+
+        That is ``x / (1 - s)`` where x has noise of deviation s, what AddNoise makes is x itself.
+
+        Args:
+            latent: [B, C, T, h, w] in the scale of the model.
+            level: that the run begins at.
+        """
+        free = latent[:, :, self.multipliers == 1]
+        if level >= 1 or free.numel() and float(free.float().std()) < level / (1 - level) / 2:
+            raise InputError(f"the run begins at level {level:.3g} without noise, and the latent has too little. {NOISED}")
 
     def sampler_sample(
         self, executor, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *args, **kwargs
@@ -188,7 +201,8 @@ class FramePatch:
         # Asked anew at every call, because blocks that are compiled one by one are in the network only while it is called.
         network = executor.class_obj
         add_replacements(transformer_options, frame_blocks(network), len(network.blocks))
-        transformer_options[FRAMES] = multipliers.shape[1]
+        frames, (_, *patch) = multipliers.shape[1], network.patch_size
+        transformer_options |= {FRAMES: frames, GRID: (frames, *(-(-side // size) for side, size in zip(x.shape[3:], patch)))}
         timesteps = timestep.reshape(timestep.shape[0], -1) * multipliers.to(timestep.dtype)
         return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
 

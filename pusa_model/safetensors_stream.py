@@ -29,6 +29,7 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH = 8  # bytes of the number in front of the header; the header is padded to a multiple of it
 
 
@@ -85,12 +86,13 @@ class TensorFile:
             InputError: it is damaged or of another format.
             OSError: it cannot be opened.
         """
+        self.file = open(path, "rb")  # before the library opens it, whose errors name the path
         try:
-            with safetensors.safe_open(path, framework="pt"):  # the library checks every offset, and touches no tensor
+            with safetensors.safe_open(path, framework="pt"):  # it checks every offset, and touches no tensor
                 pass
-            self.file = open(path, "rb")
             self.entries, self.metadata, self.data = read_header(self.file)
         except (safetensors.SafetensorError, LookupError, TypeError, ValueError) as error:
+            self.file.close()
             raise InputError(f"{path.name} is damaged or no safetensors file ({error}). Download it again.") from error
 
     def __enter__(self) -> TensorFile:
@@ -99,19 +101,28 @@ class TensorFile:
     def __exit__(self, *_) -> None:
         self.file.close()
 
-    def read(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
-        """Rows [first, last) of a tensor (all of it by default) in memory of its own."""
+    def read(self, name: str) -> Tensor:
+        """A tensor in memory of its own."""
         entry = self.entries[name]
-        shape = entry.shape
-        offset, size = 0, entry.size
-        if last is not None:
-            row = entry.size // shape[0]
-            offset, size, shape = first * row, (last - first) * row, (last - first, *shape[1:])
+        return self._read(entry.start, entry.size).view(DTYPES[entry.dtype]).reshape(entry.shape)
+
+    def read_flat(self, name: str, first: int, count: int) -> Tensor:
+        """Elements [first, first + count) of a tensor, flat, in memory of their own."""
+        entry = self.entries[name]
+        dtype = DTYPES[entry.dtype]
+        return self._read(entry.start + first * dtype.itemsize, count * dtype.itemsize).view(dtype)
+
+    def bytes(self, name: str, first: int = 0, last: int | None = None) -> memoryview:
+        """Bytes [first, last) of a tensor, all of them by default."""
+        entry = self.entries[name]
+        return as_bytes(self._read(entry.start + first, (entry.size if last is None else last) - first))
+
+    def _read(self, start: int, size: int) -> Tensor:
         data = torch.empty(size, dtype=torch.uint8)
-        self.file.seek(self.data + entry.start + offset)
+        self.file.seek(self.data + start)
         if size and self.file.readinto(data.numpy()) != size:
             raise InputError(f"{Path(self.file.name).name} became shorter while it was read.")
-        return data.view(DTYPES[entry.dtype]).reshape(shape)
+        return data
 
 
 def as_bytes(tensor: Tensor) -> memoryview:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..schedulers import fit_noise, latent_length
 from .condition import Condition
 from .encode import encode_clip, encode_tail, target_size
+from .identity import sampler_functions
 from .sampling import sample
 from .window_store import load_window, store_window, window_key
 
@@ -82,7 +83,8 @@ class WindowSampler:
 
     def _inputs(self) -> dict[str, Any]:
         """What a window depends on, by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("windows", "warn")}
+        inputs = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("windows", "warn")}
+        return inputs | {"functions": sampler_functions(self.sampler_name, self.scheduler)}
 
     def _sample(self, positive, seed, latent, before, after, number) -> Tensor:
         condition, length = Condition.empty(latent), latent.shape[2]

@@ -1,101 +1,128 @@
 """Windows that were sampled before, by everything that went into them, on disk.
 
-A latent of 81 frames at 832 x 480 takes 8 MB. What is stored serves as long as ComfyUI runs: models are told apart as the
-objects that they are, and ComfyUI clears its folder of temporary files when it starts.
+A latent of 81 frames at 832 x 480 takes 8 MB. Windows whose inputs can be told in every process lie in ComfyUI's user folder and
+outlive it, also when it is killed. The others mean nothing to another process: they lie in ComfyUI's temp folder, in a folder
+that is locked for as long as this process lives and that the next one removes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
+import io
+import json
 import logging
 import os
-from collections.abc import Mapping
+import shutil
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import folder_paths
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from ..schedulers import InputError
+from .files import lock, write_whole
+from .identity import Unstorable, environment, identity, is_lasting, process_token
 from .tensor_hash import tensor_hash
 
 FOLDER = "pusa_windows"
-LIMIT = 2**31  # bytes of latents kept: 250 windows of 81 frames at 832 x 480
-_numbers = itertools.count()
-_known: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-
-
-class Unstorable(Exception):
-    """A value that another run could not be told apart by."""
+LIMIT = 2**31  # bytes of latents kept in either place: 250 windows of 81 frames at 832 x 480
+_LASTING = "lasting-"
+_METADATA = "pusa_window"
+_ALIVE = "alive"
+_alive: io.IOBase | None = None  # the open and locked file in the folder of this process
 
 
 def window_key(**inputs: Any) -> str | None:
-    """A name for what is made from these inputs; None if one of them cannot be told from others.
+    """A name for what is made from these inputs here; None if one of them cannot be told from others.
 
-    Tensors count by their values. Objects such as a MODEL or a VAE count as themselves: another node that loads the same
-    file makes another object, ComfyUI's cache keeps the same one.
+    Everything counts by its content: tensors by their values, a MODEL or VAE by its weights and all that is on it, so that
+    the name is the same in another process. Where that cannot be told it is a name in this process alone.
     """
     try:
-        return hashlib.sha256(_words(inputs).encode()).hexdigest()
+        words = identity(inputs | {"": environment()})
     except Unstorable:
         return None
+    return (_LASTING if is_lasting(words) else "") + hashlib.sha256(words.encode()).hexdigest()
 
 
 def load_window(key: str | None) -> Tensor | None:
-    """The latent that was stored under a name, or None."""
+    """The finite latent that was stored under a name, or None; what is damaged is None too, and the log says so."""
     if key is None or not _path(key).is_file():
         return None
     try:
         os.utime(_path(key))
-        return safetensors.torch.load_file(_path(key))["latent"]
-    except (OSError, safetensors.SafetensorError, KeyError) as error:
+        with safetensors.safe_open(_path(key), framework="pt") as file:
+            label, latent = file.metadata() or {}, file.get_tensor("latent")
+        if label.get(_METADATA) != _label(key, latent):
+            raise ValueError("its content has changed")
+        return latent
+    except (OSError, safetensors.SafetensorError, ValueError) as error:
         logging.warning("Pusa: a stored window cannot be read and is sampled again (%s).", error)
         return None
 
 
 def store_window(key: str | None, latent: Tensor) -> None:
-    """Keep a latent; on a full disk it is not kept, and the log says so."""
-    if key is None:
+    """Keep a latent, if it is finite; where the disk does not take it, it is not kept, and the log says so."""
+    if key is None or not latent.isfinite().all():
         return
-    path = _path(key)
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    latent = latent.contiguous()
+    data = safetensors.torch.save({"latent": latent}, {_METADATA: _label(key, latent)})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(safetensors.torch.save({"latent": latent.contiguous()}))
-        os.replace(unfinished, path)
-        _forget(path.parent)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        logging.warning("Pusa: this window is not kept for another run (%s).", error.strerror)
+        if not key.startswith(_LASTING):
+            _stay_alive()
+        write_whole(_path(key), lambda out: out.write(data), "this window", len(data))
+        _forget(_path(key).parent)
+    except (OSError, InputError) as error:
+        logging.warning("Pusa: a window is not kept for another run (%s).", error)
+
+
+def _label(key: str, latent: Tensor) -> str:
+    return json.dumps([key, tensor_hash(latent)])
+
+
+def _path(key: str) -> Path:
+    if key.startswith(_LASTING):
+        return Path(folder_paths.get_system_user_directory("pusa")) / "windows" / f"{key}.safetensors"
+    return _own_folder() / f"{key}.safetensors"
+
+
+def _own_folder() -> Path:
+    return Path(folder_paths.get_temp_directory()) / FOLDER / process_token()
+
+
+def _stay_alive() -> None:
+    """Lock the folder of this process, and remove those of processes that are gone."""
+    global _alive
+    mark = _own_folder() / _ALIVE
+    if _alive is not None and _alive.name == str(mark) and mark.exists():
+        return
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    for other in mark.parents[1].glob(f"*/{_ALIVE}"):
+        with open(other, "rb+") as file:
+            abandoned = lock(file, wait=False) and other != mark
+        if abandoned:
+            shutil.rmtree(other.parent, ignore_errors=True)
+    _alive = open(mark, "wb")
+    lock(_alive, wait=True)
 
 
 def _forget(folder: Path) -> None:
     """Remove what was not asked for longest, down to the limit."""
-    known = sorted(((path.stat(), path) for path in folder.glob("*.safetensors")), key=lambda each: -each[0].st_mtime_ns)
     total = 0
-    for about, path in known:
-        total += about.st_size
+    for size, path in _newest_first(folder):
+        total += size
         if total > LIMIT:
             path.unlink(missing_ok=True)
 
 
-def _path(key: str) -> Path:
-    return Path(folder_paths.get_temp_directory()) / FOLDER / f"{key}.safetensors"
-
-
-def _words(value: Any) -> str:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return repr(value)
-    if isinstance(value, Tensor):
-        return tensor_hash(value)
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key!r}: {_words(item)}' for key, item in sorted(value.items(), key=lambda each: repr(each[0])))}}}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_words, value))}]"
-    try:
-        return _known.setdefault(value, f"object {next(_numbers)}")
-    except TypeError as error:
-        raise Unstorable from error
+def _newest_first(folder: Path) -> list[tuple[int, Path]]:
+    found = []
+    for path in folder.glob("*.safetensors"):
+        try:
+            about = path.stat()
+        except FileNotFoundError:  # another process was faster
+            continue
+        found.append((about.st_mtime_ns, about.st_size, path))
+    return [(size, path) for _, size, path in sorted(found, reverse=True)]

@@ -6,6 +6,7 @@ host_comfyui.start()
 host_comfyui.load_pack()
 
 import comfy.utils  # noqa: E402
+import folder_paths  # noqa: E402
 import nodes  # noqa: E402, F401  # ComfyUI's own, before pytest gives that name to the folder tests/nodes
 import pytest  # noqa: E402
 import tiny  # noqa: E402
@@ -14,6 +15,12 @@ from hypothesis import settings  # noqa: E402
 settings.register_profile("pusa", deadline=None, derandomize=True)
 settings.load_profile("pusa")
 comfy.utils.PROGRESS_BAR_ENABLED = False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_folder(tmp_path_factory):
+    """ComfyUI's user folder, where windows are kept: an empty one, so that no run finds those of the run before."""
+    folder_paths.set_user_directory(str(tmp_path_factory.mktemp("user")))
 
 
 @pytest.fixture(scope="session")

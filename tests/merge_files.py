@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
 import tiny
 import torch
+from pusa.pusa_model.merge import merge
+from pusa.schedulers import InputError
 from safetensors.torch import save_file
 
 PLAIN = {
@@ -59,3 +62,15 @@ def tensor_bytes(path):
     """What lies behind the header of a safetensors file."""
     data = path.read_bytes()
     return data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def refused(base, loras, output, *said, **options):
+    """A merge ends in an error that says all this without a path, and leaves nothing beside what was there."""
+    folder = output.parent
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError) as error:
+        merge(base, loras, output, **options)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    assert str(folder) not in str(error.value)
+    for words in said:
+        assert words in str(error.value)

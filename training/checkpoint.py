@@ -10,8 +10,8 @@ from typing import Any
 import numpy
 import torch
 
+from ..pusa_model.files import write_whole
 from ..schedulers import InputError
-from .files import write_atomically
 
 VERSION = 1
 FOLDER = "checkpoints"
@@ -24,9 +24,13 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def save_checkpoint(folder: Path, step: int, content: dict[str, Any], keep: int) -> Path:
-    """Write a checkpoint, complete or not at all, and remove all but the newest ``keep``."""
+    """Write a checkpoint, complete or not at all, and remove all but the newest ``keep``.
+
+    Raises:
+        InputError: the file cannot be written there; the checkpoints before it stay.
+    """
     path = folder / FOLDER / f"step-{step:08}.pt"
-    write_atomically(path, lambda unfinished: torch.save({"version": VERSION, "step": step} | content, unfinished))
+    write_whole(path, lambda out: torch.save({"version": VERSION, "step": step} | content, out), str(path))
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path

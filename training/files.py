@@ -1,36 +1,41 @@
-"""Files that are either complete or not there."""
+"""Files of the trainer, each complete or not there."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor
 
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Have a file written beside its place, and move it there once it is complete and on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(unfinished)
-        with open(unfinished, "rb+") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+from ..pusa_model.files import write_whole
+from ..pusa_model.safetensors_stream import DTYPE_NAMES, as_bytes, pack_header
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write JSON, complete or not at all."""
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
-    write_atomically(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+    """Write JSON.
+
+    Raises:
+        InputError: the file cannot be written there.
+    """
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    write_whole(path, lambda out: out.write(text), str(path), len(text))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a .safetensors file, complete or not at all."""
-    plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, lambda unfinished: save_file(plain, unfinished, dict(metadata)))
+    """Write a .safetensors file, one tensor at a time.
+
+    Raises:
+        InputError: the file cannot be written there.
+    """
+    # The largest numbers first, so that each tensor lies at a multiple of its own.
+    names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    outline = [(name, DTYPE_NAMES[tensors[name].dtype], tuple(tensors[name].shape), tensors[name].nbytes) for name in names]
+    header, _ = pack_header(outline, dict(metadata))
+
+    def write(out) -> None:
+        out.write(header)
+        for name in names:
+            out.write(as_bytes(tensors[name].detach().cpu()))
+
+    write_whole(path, write, str(path), len(header) + sum(size for *_, size in outline))

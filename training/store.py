@@ -5,6 +5,7 @@
     STORE/prompts/HASH.safetensors   `context` [L, width], zero rows at its end left out; metadata `length` = L
 
 Every file is complete or not there, and a latent's file says all that the index says of it, so an interrupted run loses nothing.
+What a killed run left unfinished counts as nothing, and goes with the next write into its folder.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import safetensors
 from torch import Tensor
 
+from ..pusa_model.files import is_part, make_folder
 from ..pusa_model.tensor_hash import tensor_hash
 from ..schedulers import InputError
 from .files import write_json, write_tensors
@@ -36,15 +38,16 @@ class StoreWriter:
         how: plain values that say how clips are encoded (sizes, files and their hashes).
 
     Raises:
-        InputError: the folder holds a store that was made in another way, or something else.
+        InputError: the folder holds a store that was made in another way, or something else, or cannot be written to.
     """
 
     def __init__(self, folder: str | Path, how: dict | None = None):
         self.folder = Path(folder)
         self.how = json.loads(json.dumps(how or {}))
         self.items: dict[str, dict] = {}
+        make_folder(self.folder / INDEX, str(self.folder))
         new = not (self.folder / INDEX).exists()
-        if new and self.folder.exists() and any(self.folder.iterdir()):
+        if new and not all(is_part(path.name) for path in self.folder.iterdir()):
             raise InputError(f"{self.folder} is neither empty nor a store of encoded clips; give another folder.")
         for path in sorted((self.folder / LATENTS).glob("*.safetensors")):
             item = _stored_item(path)

@@ -150,8 +150,6 @@ def test_levels_are_not_written_over(wan, condition):
 def test_a_condition_behind_add_noise_is_refused(wan, condition, start):
     model, latent = applied(wan, condition)
     sigmas = flow_match_sigmas(STEPS)[start:]
-    if start and not (condition.vector() == 0).any():
-        return  # nothing is exact there that could be compared
     noised = custom.AddNoise.execute(model, custom.RandomNoise.execute(1)[0], sigmas[:1], latent)[0]
     guider = custom.CFGGuider.execute(model, tiny.prompt(3), tiny.prompt(4), CFG)[0]
     with torch.inference_mode(), pytest.raises(ValueError, match="RandomNoise"):

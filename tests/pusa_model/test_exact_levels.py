@@ -55,14 +55,21 @@ def exact(wan):
     return wan, distances
 
 
-def run(model, sampler_name: str, steps: int, positive, negative) -> torch.Tensor:
-    """Distance of the result from the exact path, shape [T]."""
+def given():
     noise = ", ".join(str(m.item()) for m in MULTIPLIERS[:-1])
-    condition = timeline.latent_frames(LATENT["samples"], FORMAT.process_out(clean_frames()), "0-3", noise)
-    latent = sampling.sample(
+    return timeline.latent_frames(LATENT["samples"], FORMAT.process_out(clean_frames()), "0-3", noise)
+
+
+def sample(model, sampler_name: str, steps: int, positive, negative, condition) -> dict:
+    return sampling.sample(
         model, positive, negative, LATENT, seed=SEED, steps=steps, cfg=1.0, shift=5.0, sampler_name=sampler_name,
         scheduler="flow_match", denoise=1.0, condition=condition,
     )
+
+
+def run(model, sampler_name: str, steps: int, positive, negative) -> torch.Tensor:
+    """Distance of the result from the exact path, shape [T]."""
+    latent = sample(model, sampler_name, steps, positive, negative, given())
     grid = sampling.flow_match_sigmas(steps, 5.0)
     last = grid[-2] if sampler_name in ("dpm_fast", "dpm_adaptive") else grid[-1]  # these two stop before 0, in ComfyUI too
     return distance(FORMAT.process_in(latent["samples"]), MULTIPLIERS * last)
@@ -82,6 +89,16 @@ def test_the_own_path_is_at_least_as_exact_as_euler(exact, positive, negative, s
     model, _ = exact
     euler, noisy = (run(model, name, 12, positive, negative)[:-1] for name in ("euler", sampler_name))
     assert (noisy <= euler + 1e-4).all()
+
+
+@pytest.mark.parametrize("sampler_name", NOISY)
+def test_free_frames_keep_the_sampler_that_was_chosen(exact, positive, negative, sampler_name):
+    """In this network no frame sees another: a free one ends where it ends without a condition."""
+    model, _ = exact
+    conditioned, plain = (
+        sample(model, sampler_name, 5, positive, negative, condition)["samples"][:, :, -1] for condition in (given(), None)
+    )
+    assert torch.allclose(conditioned, plain, atol=1e-4)
 
 
 @pytest.mark.parametrize("sampler_name", QUIET)

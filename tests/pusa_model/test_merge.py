@@ -2,21 +2,27 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import comfy.float
+import comfy.lora
 import comfy.model_management
 import comfy.sd
 import comfy.utils
 import pytest
 import tiny
 import torch
+from comfy.quant_ops import get_layout_class
 from merge_files import LIGHT, PLAIN, PUSA, plain_base, scaled_base, tensor_bytes
-from pusa.pusa_model import merge_lora, merge_weights
+from pusa.pusa_model import merge_lora, merge_rounding, merge_weights
 from pusa.pusa_model.lora import load_lora
-from pusa.pusa_model.merge import merge
+from pusa.pusa_model.merge import DEVICE, merge
+from pusa.pusa_model.merge_base import BaseFile
 from pusa.pusa_model.merged import merged_loras
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 PREFIX = "diffusion_model."
 
@@ -77,24 +83,122 @@ def test_a_scaled_file_is_what_the_patcher_makes(wan_weights, loras, monkeypatch
     assert_merged(base, [(loras / "pusa.safetensors", 1.4), (loras / "light.safetensors", 0.7)], loras)
 
 
-def test_slices_of_real_sizes_are_the_whole(monkeypatch):
+def pair(up, down, strength=1.4, alpha=None):
+    """A LoRA as a ModelPatcher holds it for one weight."""
+    return strength, merge_weights.LoRAAdapter(set(), (up, down, alpha, None, None, None)), 1.0, None, None
+
+
+def weight_of(rows, dtype, *patches):
+    """A weight to be patched that is read from a tensor in float32."""
+    read = lambda first, last, out: out.copy_(rows[first:last])  # noqa: E731
+    return merge_weights.Weight("key", tuple(rows.shape), dtype, read, patches)
+
+
+@pytest.fixture
+def patcher():
+    with ThreadPoolExecutor(1) as worker:
+        yield merge_weights.Patcher(torch.device("cpu"), worker)
+
+
+def test_slices_of_real_sizes_are_the_whole(monkeypatch, patcher):
     """Cut into rows, a weight as wide as that of Wan 1.3B comes out as in one piece; so does its fp8 scale."""
     generator = tiny.seeded(1)
-    weight = torch.randn(8960, 1536, generator=generator) / 40
-    up, down = torch.randn(8960, 64, generator=generator) / 40, torch.randn(64, 1536, generator=generator) / 40
-    patches = [(1.4, merge_weights.LoRAAdapter(set(), (up, down, 32.0, None, None, None)), 1.0, None, None)]
+    rows = torch.randn(8960, 1536, generator=generator) / 40
+    lora = pair(torch.randn(8960, 64, generator=generator) / 40, torch.randn(64, 1536, generator=generator) / 40, 1.4, 32.0)
+    plain, fp8 = weight_of(rows, torch.float32, lora), weight_of(rows, torch.float8_e4m3fn, lora)
 
     def run():
-        arguments = (lambda first, last: weight[first:last].clone(), weight.shape, torch.float8_e4m3fn, patches, "key")
-        scale = merge_weights.new_scale(*arguments)
-        plain = merge_weights.rounded_rows(*arguments[:2], torch.float32, *arguments[3:])
-        return [torch.cat(list(plain)), torch.cat(list(merge_weights.scaled_rows(*arguments, scale))), scale]
+        scale, blocks = patcher.scaled(fp8)
+        return [torch.cat(list(blocks)), torch.cat([block.clone() for block in patcher.rounded(plain)]), scale]
 
     monkeypatch.setattr(merge_weights, "SLICE", 2**30)
     whole = run()
     monkeypatch.setattr(merge_weights, "SLICE", 2**20)
-    assert len(merge_weights.row_slices(weight.shape, patches)) == 13
-    assert all(torch.equal(bits(part), bits(one)) for part, one in zip(run(), whole))
+    assert len(fp8.slices) == 13
+    kept = run()
+    monkeypatch.setattr(merge_weights, "KEPT", 0)
+    assert all(torch.equal(bits(one), bits(part)) for found in (kept, run()) for one, part in zip(whole, found))
+
+
+@pytest.mark.parametrize("shape", [(5120, 5120), (1536, 8960)])
+def test_a_weight_of_a_real_model_is_what_the_patcher_makes(patcher, shape):
+    """With the rank of the official file; also where a block ends within a row."""
+    generator = tiny.seeded(2)
+    numbers = (100 * torch.randn(shape, generator=generator)).clamp_(-448, 448).to(torch.float8_e4m3fn)
+    up, down = (torch.randn(size, generator=generator).div_(40).bfloat16() for size in ((shape[0], 512), (512, shape[1])))
+    lora, scale = pair(up, down), torch.tensor(3e-4)
+    layout = get_layout_class("TensorCoreFP8E4M3Layout")
+    params = layout.Params(scale=scale, orig_dtype=torch.float32, orig_shape=shape)
+    rows = layout.dequantize(numbers, params)
+    found, blocks = patcher.scaled(weight_of(rows, torch.float8_e4m3fn, lora))
+    found_bytes = torch.cat(list(blocks))
+    expected = comfy.lora.calculate_weight([lora], rows, "key")
+    seed = comfy.utils.string_to_seed("key")
+    expected, params = layout.quantize(expected, scale="recalculate", stochastic_rounding=seed, inplace_ops=True)
+    assert torch.equal(found, params.scale) and torch.equal(found_bytes, bits(expected))
+
+
+def test_a_scaled_weight_is_read_once_unless_it_is_too_large(monkeypatch, patcher):
+    rows, read = torch.randn(64, 32, generator=tiny.seeded(3)), []
+    lora = pair(torch.randn(64, 4), torch.randn(4, 32))
+    weight = replace(weight_of(rows, torch.float8_e4m3fn, lora), read=lambda *bounds: read.append(bounds[:2]))
+    monkeypatch.setattr(merge_weights, "SLICE", 256)
+    monkeypatch.setattr(merge_weights, "_check_finite", lambda *given: None)  # nothing is written into the memory here
+    list(patcher.scaled(weight)[1])
+    assert read == weight.slices and len(read) == 8
+    monkeypatch.setattr(merge_weights, "KEPT", rows.numel() - 1)
+    list(patcher.scaled(weight)[1])
+    assert read[8:] == weight.slices * 2
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, "scaled"])
+def test_every_row_of_a_file_is_read_once(wan_weights, loras, monkeypatch, kind):
+    if kind == "scaled":
+        base = scaled_base(loras / "base.safetensors", wan_weights, "old")
+    else:
+        base = plain_base(loras / "base.safetensors", wan_weights, PLAIN[kind])
+    monkeypatch.setattr(merge_weights, "SLICE", 4096)
+    read, counted = {}, BaseFile.float_rows
+
+    def count(self, stored, first, last, out):
+        read.setdefault(stored.name, []).extend(range(first, last))
+        counted(self, stored, first, last, out)
+
+    monkeypatch.setattr(BaseFile, "float_rows", count)
+    with torch.inference_mode():  # as nodes run
+        merge(base, [(loras / "pusa.safetensors", 1.4)], loras / "out.safetensors")
+    assert len(read) == 20 and all(rows == list(range(len(wan_weights[name]))) for name, rows in read.items())
+
+
+def test_a_weight_of_zeros_stays_zero(patcher):
+    """The patcher divides by the largest number, here 0, which makes every weight NaN."""
+    scale, blocks = patcher.scaled(weight_of(torch.zeros(8, 8), torch.float8_e4m3fn, pair(torch.zeros(8, 2), torch.ones(2, 8))))
+    assert scale == 1 and not torch.cat(list(blocks)).any()
+
+
+def test_the_device_is_in_the_metadata_beside_those_of_earlier_merges(wan_weights, loras):
+    pusa, light = ([(loras / name, 1.0)] for name in ("pusa.safetensors", "light.safetensors"))
+    base = plain_base(loras / "base.safetensors", wan_weights, torch.bfloat16, metadata={DEVICE: "cuda (A card)"})
+    merge(base, pusa, loras / "one.safetensors")
+    merge(loras / "one.safetensors", light, loras / "two.safetensors", device=torch.device("cpu"))
+    for name in ("one", "two"):
+        with safe_open(loras / f"{name}.safetensors", "pt") as file:
+            assert file.metadata()[DEVICE] == "cuda (A card), cpu"
+
+
+def test_a_gpu_is_given_and_gives_tensors_of_its_own(monkeypatch):
+    """PyTorch's fake tensors refuse whatever mixes devices; numbers there are none."""
+    lora = pair(torch.zeros(256, 4, dtype=torch.bfloat16), torch.zeros(4, 128, dtype=torch.bfloat16))
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    tables = {dtype: merge_rounding.rounding_table(dtype) for dtype in merge_rounding.FP8}
+    with ThreadPoolExecutor(1) as worker, FakeTensorMode(allow_non_fake_inputs=True):
+        patcher = merge_weights.Patcher(gpu, worker)
+        monkeypatch.setattr(merge_rounding, "rounding_table", tables.get)
+        rows = torch.empty(256, 128, device=gpu)
+        patcher._add(rows, 1.4, lora[1], 0, 256)
+        assert {memory.device.type for memory in patcher.memory.values()} == {"cuda"}
+        rounded = merge_rounding.round_to_fp8(rows.view(-1), torch.zeros(256 * 128, dtype=torch.uint8), torch.float8_e4m3fn)
+        assert rounded.device == cpu and rounded.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("prefix", ["model.diffusion_model.", "diffusion_model."])

@@ -1,40 +1,22 @@
-"""A merge that cannot work says why and leaves nothing, and one that can stays within its memory."""
+"""A merge that cannot work says why and leaves nothing."""
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import comfy.float
 import comfy.model_management
 import comfy.sd
 import comfy.utils
 import folder_paths
-import host_comfyui
 import pytest
 import tiny
 import torch
-from merge_files import PUSA, plain_base
+from merge_files import PUSA, plain_base, refused
+from pusa.pusa_model import merge_lora
 from pusa.pusa_model.merge import merge
 from pusa.pusa_model.merge_output import listed_name, output_path
 from pusa.pusa_model.merged import merged_loras
-from pusa.pusa_model.safetensors_stream import pack_header
 from pusa.schedulers import InputError
 from safetensors.torch import save_file
-
-from benchmarks import merge as bench
-
-
-def refused(base, loras, output, *said, **options):
-    """Nothing may be left beside what was there."""
-    folder = output.parent
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(InputError) as error:
-        merge(base, loras, output, **options)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
-    for words in said:
-        assert words in str(error.value)
 
 
 def test_a_lora_is_merged_once(base, loras):
@@ -88,6 +70,22 @@ def test_a_base_of_another_kind_is_refused_with_what_is_allowed(base, loras, nam
     other = loras / name
     shutil.copy(base, other)
     refused(other, [(loras / "pusa.safetensors", 1.4)], loras / "out.safetensors", said, "single .safetensors file of Wan in bf16")
+
+
+@pytest.mark.parametrize("name", ["pusa.safetensors", "pusa.pt"])
+def test_a_lora_that_vanishes_halfway_is_told(base, loras, monkeypatch, name):
+    monkeypatch.setattr(merge_lora, "_MAPPED", 0)
+    other = loras / name.replace("pusa", "other")
+    shutil.copy(loras / name, other)
+
+    def vanish(done, total):
+        if done > other.stat().st_size if other.exists() else False:
+            other.unlink()
+
+    before = sorted(set(loras.iterdir()) - {other})
+    with pytest.raises(InputError, match="cannot be read"):
+        merge(base, [(other, 1.4)], loras / "out.safetensors", progress=vanish)
+    assert sorted(loras.iterdir()) == before
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
@@ -180,35 +178,3 @@ def test_a_name_that_another_folder_has_is_refused(folder):
     (folder.parent / "unet" / "x.safetensors").touch()
     with pytest.raises(InputError, match="another folder"):
         output_path("x")
-
-
-def shell(*arguments, **options):
-    command = [sys.executable, "-m", "pusa_model.merge", *map(str, arguments)]
-    return subprocess.run(command, cwd=host_comfyui.ROOT, capture_output=True, text=True, **options)
-
-
-def test_the_command_merges_and_says_what_is_wrong(base, loras):
-    pusa, out = loras / "pusa.safetensors", loras / "out.safetensors"
-    done = shell(base, out, "--lora", f"{pusa}:1.3", "--lora", loras / "light.safetensors")
-    assert done.returncode == 0, done.stderr
-    assert "100 %" in done.stdout and done.stdout.splitlines()[-1].startswith(f"{out} is complete")
-    assert [each["strength"] for each in merged_loras(out)] == [1.3, 1.4]
-    merge(base, [(pusa, 1.3), (loras / "light.safetensors", 1.4)], loras / "node.safetensors")
-    assert (loras / "node.safetensors").read_bytes() == out.read_bytes()
-    again = shell(base, out, "--lora", pusa)
-    assert again.returncode == 1 and "Error: `filename`: out.safetensors exists" in again.stderr
-    assert shell(base, out).returncode == 2
-    assert "COMFYUI_PATH" in shell(base, out, "--lora", pusa, env={**os.environ, "COMFYUI_PATH": ""}).stderr
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
-def test_memory_stays_within_a_gigabyte_above_the_largest_tensor(tmp_path):
-    """Scaled fp8 takes the most. The process is measured as a whole, with Python, PyTorch and ComfyUI in it."""
-    outline = [entry for entry in bench.model_outline(0, scaled=True) if entry[0].startswith(("patch_embedding", "scaled_fp8"))]
-    outline += [("blocks.0.ffn.0.weight", "F8_E4M3", (40_000, 5120), 40_000 * 5120), ("blocks.0.ffn.0.scale_weight", "F32", (), 4)]
-    base, lora, output = (tmp_path / f"{name}.safetensors" for name in ("base", "lora", "output"))
-    bench.write(base, outline, pack_header)
-    bench.write(lora, bench.lora_outline(outline, 64), pack_header)
-    command = [sys.executable, "-m", "pusa_model.merge", str(base), str(output), "--lora", str(lora)]
-    _, resident, _, _ = bench.measured(command)
-    assert resident - 40_000 * 5120 <= bench.LIMIT

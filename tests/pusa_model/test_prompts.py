@@ -1,5 +1,7 @@
 """Stored prompts come back bit for bit, stay inside their folder, and never replace another one unasked."""
 
+import json
+
 import folder_paths
 import pytest
 import safetensors.torch
@@ -41,19 +43,19 @@ def same(found, stored) -> bool:
 
 
 @st.composite
-def tensors(draw):
-    shape = draw(st.lists(st.integers(0, 3), max_size=3))
+def tensors(draw, axes=None):
+    shape = draw(st.lists(st.integers(0, 3), min_size=axes or 0, max_size=3))
     values = torch.randn(shape, generator=tiny.seeded(draw(st.integers(0, 99))))
     return values.to(draw(st.sampled_from(DTYPES))).transpose(0, -1) if shape else values
 
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | tensors()
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | tensors()
 options = st.recursive(
     leaves,
     lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
     max_leaves=12,
 )
-conditionings = st.lists(st.tuples(tensors(), st.dictionaries(st.text(), options)).map(list), max_size=3)
+conditionings = st.lists(st.tuples(tensors(axes=3), st.dictionaries(st.text(), options)).map(list), max_size=3)
 
 
 @given(conditionings)
@@ -122,7 +124,7 @@ def test_a_write_that_fails_leaves_the_old_prompt_and_no_part_of_the_new(folder)
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
-        with pytest.raises(OSError):
+        with pytest.raises(InputError, match="models/prompts/mine.safetensors cannot be written: the disk takes no file of this"):
             prompts.save_prompt(conditioning(seed=4), "mine", overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -144,6 +146,50 @@ def test_another_prompt_replaces_a_stored_one_only_when_asked(folder):
     assert same(prompts.load_prompt(str(path)), conditioning())
     prompts.save_prompt(conditioning(seed=4), "mine", overwrite=True)
     assert same(prompts.load_prompt(str(path)), conditioning(seed=4))
+
+
+def test_a_prompt_that_version_0_2_0_stored_is_the_same_prompt(folder):
+    """Its files carry no hash."""
+    tensors, metadata = prompts.pack_prompt(conditioning())
+    structure = json.loads(metadata[prompts.METADATA])
+    del structure["sha256"]
+    save_file(tensors, folder / "mine.safetensors", {prompts.METADATA: json.dumps(structure)})
+    assert same(prompts.load_prompt(str(folder / "mine.safetensors")), conditioning())
+    prompts.save_prompt(conditioning(), "mine", overwrite=False)
+    assert same(prompts.load_prompt(str(folder / "mine.safetensors")), conditioning())
+    with pytest.raises(InputError, match="holds another prompt"):
+        prompts.save_prompt(conditioning(seed=4), "mine", overwrite=False)
+
+
+def test_a_damaged_file_is_another_prompt(folder):
+    path = folder / "mine.safetensors"
+    path.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="holds another prompt"):
+        prompts.save_prompt(conditioning(), "mine", overwrite=False)
+    prompts.save_prompt(conditioning(), "mine", overwrite=True)
+    assert same(prompts.load_prompt(str(path)), conditioning())
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.safetensors", " mine.safetensors "])
+def test_the_suffix_comes_once(folder, name):
+    assert prompts.save_prompt(conditioning(), name, overwrite=False) == folder / "mine.safetensors"
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("x" * 300, "its name is longer than the disk takes"),
+        ("file/x", "a file is where its folder should be"),
+        ("a\0b", "give a file name that stays inside"),
+        ("a\ud800b", "give a file name that stays inside"),
+    ],
+)
+def test_a_name_that_no_disk_takes_is_told_in_words(folder, name, words):
+    (folder / "file").write_text("in the way")
+    with pytest.raises(InputError, match=words) as raised:
+        prompts.save_prompt(conditioning(), name, overwrite=True)
+    assert str(folder) not in str(raised.value) and len(str(raised.value)) < 500
+    assert [path.name for path in folder.iterdir()] == ["file"]
 
 
 OUTSIDE = ["../x", "../../x", "a/../../x", "..//x", "../prompts2/x", "/x", "/tmp/pusa_x", "", "  ", "a/", "/"]
@@ -208,11 +254,46 @@ STRUCTURES = [
 ]
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_a_structure_that_cannot_be_read_is_damaged(tmp_path, structure):
-    save_file({"tensor_0": torch.zeros(1)}, tmp_path / "x.safetensors", {prompts.METADATA: structure})
+DEEP = f'{{"version": 1, "conditioning": {100_000 * "["}{100_000 * "]"}}}'
+FOREIGN = ['"abc"', "[3]", '["ab"]', "[[]]", '[[{"tensor": "tensor_0"}]]', '[[{"tensor": "tensor_0"}, []]]', '[[1, {"dict": {}}]]']
+FOREIGN += ['[{"dict": []}]', '[[{"tensor": "flat"}, {"dict": {}}]]', '[[{"tensor": []}, {"dict": {}}]]']
+NOT_FINITE = ['[[{"tensor": "nan"}, {"dict": {}}]]', '[[{"tensor": "tensor_0"}, {"dict": {"strength": NaN}}]]']
+STRUCTURES += [DEEP, *(f'{{"version": 1, "conditioning": {each}}}' for each in FOREIGN + NOT_FINITE)]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda text: text[:70])
+def test_a_structure_that_is_no_prompt_is_damaged(tmp_path, structure):
+    tensors = {"tensor_0": torch.zeros(1, 2, 4), "flat": torch.zeros(1), "nan": torch.full((1, 2, 4), torch.nan)}
+    save_file(tensors, tmp_path / "x.safetensors", {prompts.METADATA: structure})
     with pytest.raises(InputError, match="the file is damaged"):
         prompts.load_prompt(str(tmp_path / "x.safetensors"))
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_a_changed_byte_is_damage_or_changes_nothing(folder, part):
+    """Any byte of the file, header and data, changed in one bit or to a sign that JSON knows."""
+    small = [[torch.randn(1, 2, 4, generator=tiny.seeded(0)), {"strength": 0.5, "area": (1, "percentage"), "none": None}]]
+    path = prompts.save_prompt(small, "mine", overwrite=False)
+    good = path.read_bytes()
+    for place in range(part, len(good), 8):
+        for other in {good[place] ^ (1 << place % 7), ord('"'), ord("0"), ord("[")} - {good[place]}:
+            path.write_bytes(good[:place] + bytes([other]) + good[place + 1 :])
+            try:
+                assert same(prompts.load_prompt(str(path)), small)
+            except InputError as error:
+                assert len(str(error)) < 500
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_not_stored(folder, value):
+    for entry, where in (
+        ([torch.full((1, 2, 4), value), {}], "entry 0, item 0"),
+        ([torch.zeros(1, 2, 4), {"strength": value}], "entry 0, item 1, `strength`"),
+        ([torch.zeros(1, 2, 4), {"pooled_output": torch.tensor([0, value])}], "entry 0, item 1, `pooled_output`"),
+    ):
+        with pytest.raises(InputError, match=f"not a finite number in {where}"):
+            prompts.save_prompt([entry], "mine", overwrite=False)
+    assert not list(folder.iterdir())
 
 
 def test_a_file_of_a_later_version_is_refused(tmp_path):

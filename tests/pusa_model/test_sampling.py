@@ -1,12 +1,14 @@
 """Sigma grids of a run, and how the two experts of Wan2.2 share it."""
 
 import comfy.samplers
+import comfy.utils
 import pytest
 import sampled
 import tiny
 import torch
+from comfy.patcher_extension import CallbacksMP
 from pusa.pusa_model import sampling
-from pusa.schedulers import flow_match_sigmas
+from pusa.schedulers import InputError, flow_match_sigmas
 from sampled import empty, given, run
 
 LINEAR_QUADRATIC = [1, 0.995, 0.99, 0.985, 0.98, 0.975, 0.932, 0.813, 0.618, 0.347, 0]
@@ -69,3 +71,37 @@ def test_the_latent_keeps_what_belongs_to_it(wan, positive, negative):
         denoise=1.0, condition=given(latent, "0", "0"),
     )
     assert result.keys() == {"samples", "batch_index"} and torch.equal(latent["samples"], before)
+
+
+@pytest.mark.parametrize("conditioned", [False, True])
+def test_what_is_no_plain_wan_is_refused_with_and_without_a_condition(positive, negative, conditioned):
+    latent = empty()
+    model = tiny.wan_model(tiny.wan_weights(channels=36, out_dim=16))
+    condition = given(latent, "0", "0") if conditioned else None
+    with pytest.raises(InputError, match="image-to-video"):
+        run(model, positive, negative, latent, condition)
+    with pytest.raises(InputError, match="`model_low`"):
+        run(tiny.wan_model(tiny.wan_weights()), positive, negative, latent, condition, model_low=model)
+
+
+@pytest.mark.parametrize("progress, shown", [(None, [1, 2, 3]), ((6, 12), [7, 8, 9])])
+@pytest.mark.parametrize("pair", [False, True])
+def test_progress_counts_every_step_of_the_whole_once(wan, positive, negative, progress, shown, pair):
+    told = []
+    changes = {"model_low": tiny.wan_model(tiny.wan_weights(10)), "boundary": 0.9} if pair else {}
+    comfy.utils.set_progress_bar_global_hook(lambda value, total, *_, **__: told.append((value, total)))
+    try:
+        run(wan, positive, negative, empty(), steps=3, progress=progress, **changes)
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+    assert told == [(value, 12 if progress else 3) for value in shown]
+
+
+@pytest.mark.parametrize("boundary, used", [(0.0, ["high"]), (0.9, ["high", "low"])])
+def test_an_expert_without_steps_is_not_loaded(wan, positive, negative, boundary, used):
+    began = []
+    other = tiny.wan_model(tiny.wan_weights(10))
+    for model, name in ((wan, "high"), (other, "low")):
+        model.add_callback(CallbacksMP.ON_PRE_RUN, lambda patcher, name=name: began.append(name))
+    run(wan, positive, negative, empty(), steps=3, model_low=other, boundary=boundary)
+    assert began == used

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import av
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ...cli.host import ROOT
 from ...pusa_model.prompts import pack_prompt
+from ..files import write_tensors
 from . import words, world
 
 FOLDER = ROOT / "assets" / "nano"
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     ways = {way: replace(scene, things=(replace(thing, motion=f"moves {way}"),)).caption for way in WAYS}
     for name, caption in {"positive": scene.caption, "negative": "", **ways}.items():
         tensors, metadata = pack_prompt([[words.embed(caption)[None], {}]])
-        save_file(tensors, FOLDER / f"models/prompts/nano_{name}.safetensors", metadata)
+        write_tensors(FOLDER / f"models/prompts/nano_{name}.safetensors", tensors, metadata)
     frames = enlarged(scene.render())
     (FOLDER / "input").mkdir(exist_ok=True)
     for number in PICTURES:

@@ -37,11 +37,14 @@ def condition_output() -> io.Output:
 
 
 def check_text(positions: str | None = None, noise: str | None = None) -> bool | str:
-    """Check what can be checked before the graph runs: whether the texts parse. Linked texts are None here."""
+    """Check what can be checked before the graph runs: whether the texts parse.
+
+    Linked texts are None here. Of a link that leads nowhere ComfyUI passes the list that it is written as, and refuses it itself.
+    """
     mistakes = {}
     for name, text, read in (("positions", positions, position_terms), ("noise", noise, noise_values)):
         try:
-            if text is not None:
+            if isinstance(text, str):
                 read(text)
         except InputError as error:
             mistakes[name] = str(error)

@@ -162,3 +162,9 @@ def test_any_values_end_in_a_result_or_a_sentence(name, short, data):
     for each in inputs_of(name):
         value = data.draw(drawn_values(each), each.id)
         told(name, short[name] | {each.id: value})
+
+
+@pytest.mark.parametrize("name", [name for name in NODES if "validate_inputs" in vars(NODES[name])])
+def test_a_link_that_leads_nowhere_is_left_to_comfyui_to_refuse(name):
+    """It passes the list that the link is written as."""
+    assert NODES[name].validate_inputs(noise=["nowhere"]) is True

@@ -155,7 +155,7 @@ def check_fit(lora: Mapping[str, Tensor], modules: Mapping[str, str], weights: M
         raise InputError(
             f"`lora_name`: {len(unmatched)} of {len(lora)} keys of the file match no weight of this model that a LoRA can "
             "change, so it would be applied in part or not at all. First of them: "
-            f"{', '.join(unmatched[:5]) or 'the file is empty'}. Use a LoRA made for this model."
+            f"{', '.join(key[:100] for key in unmatched[:2]) or 'the file is empty'}. Use a LoRA made for this model."
         )
     misfits = [_misfit(key, lora, weights[target]) for key, target in targets.items()]
     misfits = [misfit for misfit in misfits if misfit is not None]
@@ -163,7 +163,7 @@ def check_fit(lora: Mapping[str, Tensor], modules: Mapping[str, str], weights: M
         raise InputError(
             f"`lora_name`: {len(misfits)} of {len(lora)} keys of the file do not fit the weights of this model, whose width "
             f"is {weights[_WIDTH][0]} (14B has 5120, 1.3B has 1536). First of them: "
-            f"{'; '.join(misfits[:5])}. Use a LoRA made for this model."
+            f"{'; '.join(misfit[:120] for misfit in misfits[:2])}. Use a LoRA made for this model."
         )
     return targets
 

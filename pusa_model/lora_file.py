@@ -9,6 +9,7 @@ import pickle
 import re
 import reprlib
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ def read_tensors(path: str) -> Any:
         archive = zipfile.is_zipfile(path)
         if archive:
             check_archive(path)
-        return unwrapped(torch.load(path, map_location="cpu", weights_only=True, mmap=archive))
+        content = unwrapped(torch.load(path, map_location="cpu", weights_only=True, mmap=archive))
+        if archive:
+            check_records(path, content)
+        return content
     except InputError:
         raise
     except pickle.UnpicklingError as error:
@@ -92,6 +96,21 @@ def check_archive(path: str) -> None:
             if entry.filename in names:
                 raise _unreadable("it is a zip archive with two entries of one name")
             names.add(entry.filename)
+
+
+def check_records(path: str, content: Any) -> None:
+    """Refuse a torch archive whose entries have other sizes than its pickle says: what is mapped would reach into the next one.
+
+    Raises:
+        InputError: an entry is too short or too long.
+    """
+    tensors = content.values() if isinstance(content, Mapping) else ()
+    storages = [each.untyped_storage() for each in tensors if isinstance(each, Tensor) and each.layout == torch.strided]
+    claimed = Counter({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    with zipfile.ZipFile(path) as archive:
+        there = Counter(entry.file_size for entry in archive.infolist())
+    if claimed - there:
+        raise _unreadable("it is damaged: an entry has another size than its tensor")
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -88,6 +88,10 @@ def pickled(path, data, content=GOOD):
     rezipped(path, lambda entries: [(n, data if n.endswith("data.pkl") else b, c) for n, b, c in entries], content)
 
 
+def shortened(entries, part="data/3"):
+    return [(name, data[:-512] if name.endswith(part) else data, how) for name, data, how in entries]
+
+
 def bomb(path, part):
     """A torch file of a megabyte, one entry of which unpacks to a gigabyte."""
     rezipped(path, lambda entries: [entry for entry in entries if not entry[0].endswith(part)])
@@ -167,6 +171,7 @@ KINDS = {
     "zip of something else": (".pt", lambda p: rezipped(p, lambda _: [("a.txt", b"text", 0)]), "damaged"),
     "zip with a name twice": (".pt", lambda p: rezipped(p, lambda entries: [entries[0], *entries]), "two entries of one name"),
     "zip without its tensors": (".pt", lambda p: rezipped(p, lambda entries: entries[:2]), "damaged"),
+    "zip with a tensor too short": (".pt", lambda path: rezipped(path, shortened), "an entry has another size"),
     "tensor of a terabyte": (".pt", lambda path: claiming(path, 2**38, 2**31), "damaged"),
     "code in a torch file": (".pt", lambda path: torch_file(path, GOOD | {"x": Code(path.with_name("ran"))}), "could run code"),
     "code in a pickle": (".ckpt", lambda path: path.write_bytes(pickle.dumps(Code(path.with_name("ran")))), "could run code"),

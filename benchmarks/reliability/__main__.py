@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 from cli.host import start_comfyui
 
-from ..report import Limit, Table, hardware
+from ..report import Table, hardware
 from . import cancels, commands, hostile_files, inputs, kills, mixed, servers
 from .host import Bench, make_base
 from .tally import KINDS, Tally
@@ -83,8 +84,8 @@ def numbers(row: Row, arguments: argparse.Namespace) -> range:
     return range(arguments.count or (row.quick if arguments.quick else row.full))
 
 
-def measure(rows: list[Row], arguments: argparse.Namespace) -> list[Tally]:
-    """Run checks on one base folder with one server."""
+def measure(rows: list[Row], arguments: argparse.Namespace, show: Callable[[Tally], None]) -> list[Tally]:
+    """Run checks on one base folder with one server; each is shown when it is done."""
     tallies = []
     with tempfile.TemporaryDirectory(prefix="pusa-reliability-") as folder:
         bench = Bench(make_base(Path(folder)))
@@ -96,30 +97,45 @@ def measure(rows: list[Row], arguments: argparse.Namespace) -> list[Tally]:
                 tallies.append(tally)
                 seconds = time.monotonic() - began
                 print(f"{row.letter} {row.name}: {' '.join(tally.row[2:6])} in {seconds:.0f} s", file=sys.stderr, flush=True)
+                show(tally)
         finally:
             bench.stop()
     return tallies
 
 
-def table(tallies: list[Tally]) -> Table:
-    """The rows as Markdown, with the limits below."""
-    limits = tuple(Limit(*limit) for tally in tallies for limit in tally.limits)
-    return Table("Tried, and what went wrong", ["", "check", "tried", *KINDS, "of these"], [tally.row for tally in tallies], limits)
+def page(cells: dict[tuple[str, str], list[str]], where: str) -> str:
+    """The text of RELIABILITY.md: a row for each check by its letter and name."""
+    about = "; ".join(dict.fromkeys(f"{row.letter}: {row.about}" for row in ROWS if (row.letter, row.name) in cells))
+    rows = [cells[row.letter, row.name] for row in ROWS if (row.letter, row.name) in cells]
+    table = Table("Tried, and what went wrong", ["", "check", "tried", *KINDS, "of these"], rows)
+    return f"{HEAD}\n\n{where}\n\n{about}.\n\n{str(table).rstrip()}\n"
+
+
+def written(text: str) -> dict[tuple[str, str], list[str]]:
+    """The rows of an older RELIABILITY.md."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+    return {(cells[0], cells[1]): cells for cells in lines[2:]}
 
 
 def main(argv: list[str]) -> int:
     """Run the checks; returns 1 if anything went wrong."""
     arguments = parser().parse_args(argv)
     rows = chosen(arguments.only)
+    # Leaving by an exception is what stops the server and removes the files.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.environ["OMP_NUM_THREADS"] = "1"  # the networks are tiny, and a child that is forked cannot use threads of its parent
     start_comfyui()
-    about = [f"{row.letter}: {row.about}" for row in rows]
-    tallies = measure(rows, arguments)
-    text = f"{HEAD}\n\n*{hardware()}*, seed {arguments.seed}. {'; '.join(dict.fromkeys(about))}.\n\n{table(tallies)}"
-    print(text, flush=True)
-    whole = not (arguments.quick or arguments.only or arguments.count) and arguments.number is None
-    if whole:
-        RESULTS.write_text(text.rstrip() + "\n", encoding="utf-8")
+    where = f"*{hardware()}*, seed {arguments.seed}."
+    whole = not (arguments.quick or arguments.count) and arguments.number is None
+
+    def show(tally: Tally) -> None:
+        """Let a row of full size take the place of an older one."""
+        if whole:
+            older = written(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+            RESULTS.write_text(page(older | {(tally.letter, tally.name): tally.row}, where), encoding="utf-8")
+
+    tallies = measure(rows, arguments, show)
+    print(page({(tally.letter, tally.name): tally.row for tally in tallies}, where), end="", flush=True)
     return 0 if all(tally.kept for tally in tallies) else 1
 
 

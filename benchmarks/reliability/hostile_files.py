@@ -29,12 +29,9 @@ def tensors(path: Path) -> dict[str, torch.Tensor] | None:
         return None
 
 
-def same(one, other) -> bool:
-    """Whether two files hold the same tensors, bit for bit."""
-    return one is not None and other is not None and one.keys() == other.keys() and all(
-        one[name].dtype == other[name].dtype and torch.equal(one[name].view(-1).view(torch.uint8), other[name].view(-1).view(torch.uint8))
-        for name in one
-    )  # fmt: skip
+def bitwise(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are the same, NaN included."""
+    return one.dtype == other.dtype and one.shape == other.shape and one.numpy().tobytes() == other.numpy().tobytes()
 
 
 class Loras:
@@ -110,11 +107,13 @@ class Bases:
         if found is None or found.keys() != base.keys():
             return "the merged file has other tensors than its base"
         for name, tensor in found.items():
+            if name not in self.base or torch.equal(self.base[name], self.merged[name]):  # the LoRA leaves it alone
+                if not bitwise(tensor, base[name]):
+                    return f"{name} is another in the merged file, and no LoRA changes it"
+                continue
             if not tensor.isfinite().all():
                 return f"{name} is not finite in the merged file"
-            if name not in self.base:
-                wanted = base[name]
-            elif torch.equal(base[name], self.base[name]):
+            if torch.equal(base[name], self.base[name]):
                 wanted = self.merged[name]
             else:
                 wanted = base[name] + (self.merged[name] - self.base[name])

@@ -61,4 +61,6 @@ class Tally:
     @property
     def row(self) -> list[str]:
         """The cells of the table."""
-        return [self.letter, self.name, str(self.tried), *(str(self.count(kind)) for kind in KINDS), "; ".join(self.notes)]
+        limits = [f"{what} {value:.4g}, at most {most:g}" for what, value, most in self.limits]
+        counts = [str(self.tried), *(str(self.count(kind)) for kind in KINDS)]
+        return [self.letter, self.name, *counts, "; ".join([*self.notes, *limits])]

@@ -32,7 +32,8 @@ def started(bench: Bench, pictures: Path, place: Path, seed: int) -> subprocess.
 
 def done(place: Path) -> dict[str, int]:
     """Videos with a record beside them, which are finished jobs, and the number that the disk knows each by."""
-    return {name: path.stat().st_ino for name, path in files(place).items() if path.suffix == ".mp4" and path.with_suffix(".json").exists()}
+    videos = {name: path for name, path in files(place).items() if path.suffix == ".mp4"}
+    return {name: path.stat().st_ino for name, path in videos.items() if path.with_suffix(".json").exists()}
 
 
 def frames(path: Path) -> int:

@@ -71,9 +71,9 @@ def part_twice(data: bytes, draw: random.Random) -> bytes:
 
 
 def huge_length(data: bytes, draw: random.Random) -> bytes:
-    number = draw.choice(HUGE)
-    order, size = draw.choice("<>"), draw.choice("IQ")
-    return _put(data, draw.randrange(0, min(64, len(data) - 8)), struct.pack(order + size, number % 2 ** (32 if size == "I" else 64)))
+    kind, bits = draw.choice((("<I", 32), (">I", 32), ("<Q", 64), (">Q", 64)))
+    number = struct.pack(kind, draw.choice(HUGE) % 2**bits)
+    return _put(data, draw.randrange(0, min(64, len(data) - 8)), number)
 
 
 def another_kind(data: bytes, draw: random.Random) -> bytes:
@@ -81,7 +81,8 @@ def another_kind(data: bytes, draw: random.Random) -> bytes:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr("data.pkl", bytes(MEGABYTE))
     kinds = (
-        b"", b"\0" * 5000, b"<!doctype html><title>404</title>" * 90, gzip.compress(data), pickle.dumps({"a": 1}), archive.getvalue(),
+        b"", b"\0" * 5000, b"<!doctype html><title>404</title>" * 90, gzip.compress(data), pickle.dumps({"a": 1}),
+        archive.getvalue(),
         b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 40000000\n", draw.randbytes(5000),
         b"\x89PNG\r\n\x1a\n" + bytes(100), b"GIF89a" + bytes(100), b"{}", json.dumps(list(range(999))).encode(),
     )  # fmt: skip
@@ -110,7 +111,8 @@ def wrong_header(data: bytes, draw: random.Random) -> bytes:
         if key == "dtype":
             entry[key] = draw.choice(("F16", "F64", "I32", "F8_E4M3", "BOOL", "X1", "", None, "C64"))
         elif key == "shape":
-            entry[key] = draw.choice(([], entry[key][::-1], [2**40, 2**40], [-1, *entry[key][1:]], [0], [*entry[key], 1], "4", None))
+            sides = entry[key]
+            entry[key] = draw.choice(([], sides[::-1], [2**40, 2**40], [-1, *sides[1:]], [0], [*sides, 1], "4", None))
         elif key == "data_offsets":
             start, end = entry[key]
             entry[key] = draw.choice(([end, start], [start, end + 4], [0, end - start], [-4, end], [2**63, 2**64], [start], None))
@@ -149,7 +151,8 @@ def other_metadata(data: bytes, draw: random.Random) -> bytes:
         text = known["pusa_prompt"]
         place = draw.randrange(len(text))
         swapped = text[:place] + draw.choice('{}[]",:0a') + text[place + 1 :]
-        known["pusa_prompt"] = draw.choice((swapped, text[:place], "[" * 99_999, "null", "{}", '{"version": 1}', text.replace("1", "2", 1)))
+        others = ("[" * 99_999, "null", "{}", '{"version": 1}', text.replace("1", "2", 1))
+        known["pusa_prompt"] = draw.choice((swapped, text[:place], *others))
 
     return _header(data, change)
 
@@ -165,8 +168,8 @@ def _rezipped(data: bytes, change: Callable[[list], list]) -> bytes:
 
 
 def zip_bomb(data: bytes, draw: random.Random) -> bytes:
-    part = draw.choice(("data.pkl", "data/0"))
-    return _rezipped(data, lambda all: [(n, bytes(256 * MEGABYTE), zipfile.ZIP_DEFLATED, 1) if n.endswith(part) else (n, c) for n, c in all])
+    part, zeros = draw.choice(("data.pkl", "data/0")), (bytes(256 * MEGABYTE), zipfile.ZIP_DEFLATED, 1)
+    return _rezipped(data, lambda entries: [(name, *(zeros if name.endswith(part) else (data,))) for name, data in entries])
 
 
 def zip_parts(data: bytes, draw: random.Random) -> bytes:

@@ -12,8 +12,9 @@ LORA, VAE = "pusa_tiny_lora.safetensors", "pusa_tiny_vae.safetensors"
 PICTURES, CLIPS = ("picture_0.png", "picture_1.png", "picture_2.png"), ("clip.mp4", "sounding.mp4", "short.mp4")
 TEXTS = ("0", "0.2", "0, last", "0.0..0.5", "-1", "1, 2", "0-1", "0.0, 0.3", "last", "0.5")
 NEAR = {  # whole numbers that keep a graph small, by input; those that only fit now and then are among them
-    "steps": (1, 2, 2, 3), "hops": (1, 1, 2), "new_frames": (4, 8, 3, 7, 12), "overlap": (1, 5, 5, 9, 6), "cross_fade": (0, 0, 1, 5),
-    "frames": (1, 5, 5, 9, 6), "width": (32, 32, 48, 16, 40), "height": (32, 32, 48, 64), "length": (5, 9, 9, 17, 1, 6),
+    "steps": (1, 2, 2, 3), "hops": (1, 1, 2), "new_frames": (4, 8, 3, 7, 12), "overlap": (1, 5, 5, 9, 6),
+    "cross_fade": (0, 0, 1, 5), "frames": (1, 5, 5, 9, 6), "width": (32, 32, 48, 16, 40),
+    "height": (32, 32, 48, 64), "length": (5, 9, 9, 17, 1, 6),
     "batch_size": (1, 1, 1, 2), "amount": (1, 2, 3),
 }  # fmt: skip
 

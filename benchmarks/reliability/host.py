@@ -103,11 +103,23 @@ def failure(error: ExecutionFailed) -> Answer:
 
 def make_base(folder: Path) -> Path:
     """A base folder of ComfyUI with the pack, the probe, the tiny and the embedded models, pictures and clips."""
-    base = prepare_base(folder, ROOT)
-    shutil.copy(Path(__file__).with_name("probe.py"), base / "custom_nodes" / "reliability_probe.py")
+    base = _prepared(folder)
     subprocess.run([sys.executable, "-m", "tests.tiny", str(base / "models")], cwd=ROOT, check=True)
     shutil.copytree(ROOT / "assets" / "nano" / "models", base / "models", dirs_exist_ok=True)
     write_inputs(base / "input")
+    return base
+
+
+def copied_base(base: Path, folder: Path) -> Path:
+    """Another base folder with the same models, pictures and clips."""
+    for name in ("models", "input"):
+        shutil.copytree(base / name, folder / name)
+    return _prepared(folder)
+
+
+def _prepared(folder: Path) -> Path:
+    base = prepare_base(folder, ROOT)
+    shutil.copy(Path(__file__).with_name("probe.py"), base / "custom_nodes" / "reliability_probe.py")
     return base
 
 

@@ -65,7 +65,9 @@ class Loras:
         if known is not None and not set(known) <= self.names:
             return f"keys that fit nowhere are left out: {sorted(set(known) - self.names)[:3]}"
         core = bench.ask(self.graph(path.name, "LoraLoaderModelOnly"))
-        return "" if core.told == answer.told else f"{answer.told['probe']}, ComfyUI's own loader: {core.kind} {core.told or core.words}"
+        if core.told == answer.told:
+            return ""
+        return f"{answer.told['probe']}, ComfyUI's own loader: {core.kind} {core.told or core.words}"
 
 
 class Prompts:
@@ -136,7 +138,8 @@ class Clips:
             path.unlink()
 
     def read(self, name: str) -> dict:
-        return {"file": node("LoadVideo", file=name), "parts": node("GetVideoComponents", video=["file", 0]), "probe": probe("parts")}
+        parts = node("GetVideoComponents", video=["file", 0])
+        return {"file": node("LoadVideo", file=name), "parts": parts, "probe": probe("parts")}
 
     def graph(self, name: str, frames_in: str = "memory", count: int = 12) -> dict:
         graph = extension(overlap=1, new_frames=4, hops=1, steps=1, cfg=1.0, color_match=0.0, frames_in=frames_in)

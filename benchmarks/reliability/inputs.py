@@ -38,7 +38,8 @@ def extremes(settings: dict) -> list:
 def spoil(draft: Draft, class_type: str, id: str) -> None:
     """Put something odd into one input of a node."""
     draw, inputs = draft.draw, draft.graph[id]["inputs"]
-    specs = {name: spec for part in ("required", "optional") for name, spec in draft.info[class_type]["input"].get(part, {}).items()}
+    asked = draft.info[class_type]["input"]
+    specs = asked["required"] | asked.get("optional", {})
     name = draw.choice(list(specs))
     kind, settings = specs[name][0], (specs[name][1:] or [{}])[0]
     if kind == "COMFY_AUTOGROW_V3":

@@ -105,7 +105,7 @@ def run(bench: Bench, tally: Tally, numbers) -> None:
     victim = VICTIMS[tally.name]
     with tempfile.TemporaryDirectory(prefix="pusa-kills-") as folder:
         common = Path(folder) / "common"
-        common.mkdir()
+        shutil.copytree(bench.base / "models", common)
         work = victim.make(common)
         reference = Path(folder) / "reference"
         seconds = []

@@ -6,7 +6,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .host import Bench, make_base
+from .host import Bench, copied_base
 from .references import extension, node
 from .tally import Tally
 
@@ -40,7 +40,7 @@ def changed(change: str) -> dict:
 def run(bench: Bench, tally: Tally, numbers) -> None:
     """Numbers are changes, each tried on both servers at once; behind them, restarts of the second beside an extension."""
     with tempfile.TemporaryDirectory(prefix="pusa-servers-") as folder, ThreadPoolExecutor() as threads:
-        base = make_base(Path(folder))
+        base = copied_base(bench.base, Path(folder))
         pair = [Bench(base), Bench(base)]
         try:
             list(threads.map(lambda each: each.get("/probe"), pair))

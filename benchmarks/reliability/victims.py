@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.host import ROOT, load_pack, pack_module, start_comfyui
+from cli.host import load_pack, pack_module, start_comfyui
 
 from .films import write_film
 
@@ -27,7 +24,7 @@ class Victim:
     """A writer.
 
     Attributes:
-        make: called once with a folder for what all runs read; returns the work, a function of (folder to write to, a function
+        make: called once with a folder of tiny models, for what else all runs read; returns the work, a function of (folder to write to, a function
             to call when the work begins).
         exact: whether a file of this name must have the bytes that an undisturbed run gives it, at any time.
         kept: whether a file of this name is finished work, which the next run must not write again.
@@ -49,11 +46,6 @@ def host() -> None:
     start_comfyui()
     import comfy.sd  # noqa: F401
     import nodes  # noqa: F401  # ComfyUI's own
-
-
-def tiny_models(common: Path) -> None:
-    """The tiny models, made by another process, so that this one has used no threads when it forks."""
-    subprocess.run([sys.executable, "-m", "tests.tiny", str(common)], cwd=ROOT, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def places(common: Path, place: Path) -> None:
@@ -78,7 +70,6 @@ def node(module: str, name: str, common: Path, place: Path):
 
 def _extend(common: Path) -> Callable:
     host()
-    tiny_models(common)
 
     def work(place: Path, begin: Callable) -> None:
         import nodes as core
@@ -105,7 +96,6 @@ def _extend(common: Path) -> Callable:
 
 def _merge(common: Path) -> Callable:
     host()
-    tiny_models(common)
 
     def work(place: Path, begin: Callable) -> None:
         merge = node("merge", "PusaMergeLora", common, place)
@@ -131,7 +121,6 @@ def _save_prompt(common: Path) -> Callable:
 
 def _encode(common: Path) -> Callable:
     host()
-    tiny_models(common)
     (common / "clips").mkdir()
     for index in range(CLIPS):
         write_film(common / "clips" / f"{index}.mp4", 5 + index)
@@ -147,7 +136,8 @@ def _encode(common: Path) -> Callable:
                 for index, caption in enumerate(CAPTIONS):
                     store.add_prompt(caption, torch.full((3, 4096), float(index)))
         size = ["--num_frames", "5", "--width", "32", "--height", "32", "--dtype", "fp32", "--cpu"]
-        code = encode.main([str(common / "clips"), str(place / "store"), "--vae", str(common / "vae/pusa_tiny_vae.safetensors"), *size])
+        vae = str(common / "vae" / "pusa_tiny_vae.safetensors")
+        code = encode.main([str(common / "clips"), str(place / "store"), "--vae", vae, *size])
         if code:
             raise SystemExit(code)
 
@@ -156,7 +146,6 @@ def _encode(common: Path) -> Callable:
 
 def _train(common: Path) -> Callable:
     host()
-    tiny_models(common)
     import accelerate  # noqa: F401
     import torch
 

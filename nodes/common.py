@@ -8,6 +8,7 @@ from functools import wraps
 from comfy_api.latest import io
 
 from ..schedulers import InputError
+from ..schedulers.grammar import shown
 from .inputs import check_inputs
 
 CATEGORY = "Pusa"
@@ -26,6 +27,8 @@ def named_errors(execute):
     def named(cls, *args, **kwargs):
         schema = cls.define_schema()
         try:
+            if unknown := kwargs.keys() - signature.parameters:
+                raise InputError(f"there is no input `{shown(min(unknown))}`, or fewer of its kind. Take the link to it away.")
             check_inputs(schema, signature.bind(cls, *args, **kwargs).arguments)
             return execute(cls, *args, **kwargs)
         except InputError as error:

@@ -164,6 +164,12 @@ def test_any_values_end_in_a_result_or_a_sentence(name, short, data):
         told(name, short[name] | {each.id: value})
 
 
+@every_node
+def test_a_link_to_an_input_that_is_not_there_is_named(name, short):
+    """ComfyUI passes it on, such as the 101st of sockets that grow to 50."""
+    assert "there is no input `images.image100`" in told(name, short[name] | {"images.image100": torch.zeros(1, 8, 8, 3)})
+
+
 @pytest.mark.parametrize("name", [name for name in NODES if "validate_inputs" in vars(NODES[name])])
 def test_a_link_that_leads_nowhere_is_left_to_comfyui_to_refuse(name):
     """It passes the list that the link is written as."""

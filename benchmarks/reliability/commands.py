@@ -19,6 +19,7 @@ from .tally import Tally
 
 SMALL = ("--num_inference_steps", "2", "--num_frames", "9", "--width", "32", "--height", "32")
 JOBS = 3
+UNDISTURBED = 10**6  # seed of the run that says how long the work takes
 
 
 def started(bench: Bench, pictures: Path, place: Path, seed: int) -> subprocess.Popen:
@@ -53,14 +54,13 @@ def run(bench: Bench, tally: Tally, numbers) -> None:
         for index, name in enumerate(("nano_00.png", "nano_16.png", "nano_32.png")[:JOBS]):
             shutil.copy(ROOT / "assets" / "nano" / "input" / name, pictures / f"{index}.png")
             (pictures / f"{index}.txt").write_text("nano_positive.safetensors")
-        for seed in (10**6, 10**6 + 1):
-            began = time.monotonic()
-            process = started(bench, pictures, Path(folder) / str(seed), seed)
-            printed = process.communicate(timeout=300)[0]
-            seconds = time.monotonic() - began
-            if process.returncode:
-                tally.fault("crash", -1, f"it does not run without a kill:\n{printed}")
-                return
+        began = time.monotonic()
+        process = started(bench, pictures, Path(folder) / "undisturbed", UNDISTURBED)
+        printed = process.communicate(timeout=300)[0]
+        seconds = time.monotonic() - began
+        if process.returncode:
+            tally.fault("crash", -1, f"it does not run without a kill:\n{printed}")
+            return
         kept = 0
         for number in numbers:
             place = Path(folder) / f"item{number}"

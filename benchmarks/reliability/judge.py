@@ -30,16 +30,19 @@ def not_finite(value) -> bool:
     return value in ("nan", "inf", "-inf")
 
 
+CHANNELS = 16  # of a Wan latent
+
+
 def _same_latent(name: str, output: int):
-    """The latent at an output has the shape of the one at an input."""
+    """The latent at an output has the shape of the one at an input; empty ones take the model's channels, as in KSampler."""
 
     def check(inputs, given, outputs) -> str:
         source, made = given.get(name), outputs[output]
         if source is None:
             return ""
-        asked, found = source["samples"]["shape"], made["samples"]["shape"]
-        as_asked = found == asked or (len(asked) == 4 and found[2:] == [1, *asked[2:]])
-        return "" if as_asked else f"a latent of {found} for one of {asked}"
+        (batch, _, *size), found = source["samples"]["shape"], made["samples"]["shape"]
+        wanted = [batch, CHANNELS, *([1] if len(size) == 2 else []), *size]
+        return "" if found == wanted else f"a latent of {found} where {wanted} is asked for"
 
     return check
 

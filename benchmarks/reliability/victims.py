@@ -24,8 +24,8 @@ class Victim:
     """A writer.
 
     Attributes:
-        make: called once with a folder of tiny models, for what else all runs read; returns the work, a function of (folder to write to, a function
-            to call when the work begins).
+        make: called once with a folder of tiny models, for what else all runs read; returns the work, a function of (folder to
+            write to, a function to call when the work begins).
         exact: whether a file of this name must have the bytes that an undisturbed run gives it, at any time.
         kept: whether a file of this name is finished work, which the next run must not write again.
         progress: what else is finished in a folder. redone: what of it the next run did again, by what it printed.

@@ -69,7 +69,7 @@ def test_an_item_is_the_same_whatever_came_before_it():
     [
         (LATENT, ""),
         ({"samples": LATENT["samples"] | {"finite": False}}, "not finite"),
-        ({"samples": LATENT["samples"] | {"shape": [1, 16, 2, 4, 4]}}, "[1, 16, 2, 4, 4] for one of [1, 16, 3, 4, 4]"),
+        ({"samples": LATENT["samples"] | {"shape": [1, 16, 2, 4, 4]}}, "[1, 16, 2, 4, 4] where [1, 16, 3, 4, 4] is asked for"),
     ],
 )
 def test_a_result_is_judged_by_what_was_asked(made, words):

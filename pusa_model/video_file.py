@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ..schedulers import InputError
 
-PART = 8  # frames that are decoded at a time
+PART = 8  # frames that are decoded at a time, and those that the decoder gives with the last of them
 UNEVEN = 1.5  # ratio of the longest to the shortest frame from which a rate counts as variable
 PAUSE = 0.1  # seconds without sound from which it counts as a pause, and not as an inexact clock
 
@@ -29,15 +30,28 @@ class Film:
     """An open file, at the start of its trim.
 
     Attributes:
-        first, end: times that the trim begins and ends at, in ticks of ``pictures.time_base``; ``end`` is infinite without one.
-        until: ``end`` in seconds.
+        start, duration: the trim in seconds; a duration of 0 goes to the end of the file.
     """
 
     container: av.container.InputContainer
     pictures: av.VideoStream
-    first: int
-    end: float
-    until: float
+    start: float
+    duration: float
+
+    @property
+    def until(self) -> float:
+        """End of the trim in seconds, or infinity."""
+        return self.start + self.duration if self.duration else math.inf
+
+    @property
+    def first(self) -> int:
+        """Start of the trim in ticks of the pictures' clock."""
+        return int(self.start / self.pictures.time_base)
+
+    @property
+    def end(self) -> float:
+        """End of the trim in ticks, or infinity."""
+        return int(self.until / self.pictures.time_base) if self.duration else math.inf
 
 
 @dataclass(frozen=True)
@@ -64,22 +78,32 @@ def opened(video: Input.Video) -> Iterator[Film]:
     Raises:
         InputError: it is no video, or cannot be read; here or later, while it is open.
     """
-    source, (start, duration) = video.get_stream_source(), video.get_active_trim_window()
-    if isinstance(source, io.BytesIO):
-        source = io.BytesIO(source.getvalue())  # its own place in the same bytes
     try:
-        with av.open(source) as container:
+        source, (start, duration) = video.get_stream_source(), _trim(video)
+        if isinstance(source, io.BytesIO):
+            source = io.BytesIO(source.getvalue())  # its own place in the same bytes
+        with av.open(source, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise InputError("the file has no pictures.")
             pictures = container.streams.video[0]
             if pictures.codec_context is None:
                 raise InputError("the pictures of the file are coded in a way that is not known here. Convert it to MP4.")
-            first, until = int(start / pictures.time_base), start + duration if duration else math.inf
-            if first:
-                container.seek(first, stream=pictures)
-            yield Film(container, pictures, first, int(until / pictures.time_base) if duration else math.inf, until)
+            film = Film(container, pictures, start, duration)
+            if film.first:
+                container.seek(film.first, stream=pictures)
+            yield film
     except av.FFmpegError as error:
         raise InputError(f"the video file cannot be read ({error.strerror}).") from error
+    except IndexError as error:  # PyAV's, at a packet of a stream that it has not seen
+        raise InputError("the video file has a stream that begins in its middle. Convert it to MP4.") from error
+
+
+def _trim(video: Input.Video) -> tuple[float, float]:
+    """Start and duration in seconds; a start counted from the end needs the length of the file."""
+    try:
+        return video.get_active_trim_window()
+    except ValueError as error:
+        raise InputError("the length of the video file cannot be told, so it cannot be cut from its end.") from error
 
 
 def packet_times(film: Film) -> list[int | None]:
@@ -107,48 +131,69 @@ def file_parts(video: Input.Video) -> Iterator[Part]:
     """The frames of a file, bit for bit those of its ``get_components``, which holds all of them.
 
     Raises:
-        InputError: see ``opened``; frames without times.
+        InputError: see ``opened``; frames without times or of several sizes.
     """
     with opened(video) as film:
-        first, some = None, []
-        for frame in _decoded(film):
-            first = first or frame
-            some.append(frame)
-            if len(some) == PART:
-                yield _part(film, first, some)
-                some = []
-        if some:
-            yield _part(film, first, some)
+        reader, passing = InputImpl.VideoFromFile("", start_time=film.start, duration=film.duration), _Passing(film)
+        while not passing.ended:
+            try:
+                made: Types.VideoComponents = reader.get_components_internal(passing)
+            except RuntimeError as error:
+                raise InputError("the pictures of the video file change their size on the way. Cut or convert it.") from error
+            if passing.times:
+                yield Part(made.images[passing.lead :], passing.times[0], Fraction(made.frame_rate), made.alpha is not None)
 
 
-def _decoded(film: Film) -> Iterator[av.VideoFrame]:
-    """The frames within the trim, without those that are damaged."""
-    for packet in film.container.demux(film.pictures):
-        throw_exception_if_processing_interrupted()
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            continue
-        for frame in frames:
-            if frame.pts is None:
-                raise InputError("the frames of the video file have no times, as in a raw stream. Put it into an MP4 first.")
-            if frame.pts >= film.end:
+class _Passing:
+    """What ComfyUI's reader takes for a container: packets of a file until a part is decoded, and the next time those that follow.
+
+    No frame is held for longer than the reader itself would: damaged frames show what is left in memory that the decoder uses
+    again, and would show something else.
+
+    Attributes:
+        times: of the frames of the part, seconds.
+        lead: blank frames in front of them: the reader treats all frames like the first that it sees, so where the format
+            changed since, it sees one of the format that the first frame of the file had.
+        ended: whether no frames follow.
+    """
+
+    metadata: dict[str, str] = {}
+
+    def __init__(self, film: Film):
+        self.streams = SimpleNamespace(video=[film.pictures], audio=[])
+        self.times: list[float] = []
+        self.lead, self.ended = 0, False
+        self._film, self._packets, self._format = film, film.container.demux(film.pictures), None
+        self._last: list[av.VideoFrame] = []
+
+    def seek(self, *args, **kwargs) -> None:
+        """The file is at its place."""
+
+    def demux(self, *streams) -> Iterator[SimpleNamespace]:
+        self.times, self.lead = [], 0
+        for packet in self._packets:
+            throw_exception_if_processing_interrupted()
+            yield SimpleNamespace(stream=packet.stream, decode=partial(self._decode, packet))
+            if len(self.times) >= PART or self.ended:
                 return
-            if frame.pts >= film.first:
-                yield frame
+        self.ended = True
 
-
-def _part(film: Film, first: av.VideoFrame, frames: list[av.VideoFrame]) -> Part:
-    """Decoded frames through ComfyUI's own reader, which treats all like the first frame of the file."""
-    lead = [first] if frames[0].format.name != first.format.name else []
-    packet = SimpleNamespace(stream=film.pictures, decode=lambda: lead + frames)
-    streams = SimpleNamespace(video=[film.pictures], audio=[])
-    decoded = SimpleNamespace(streams=streams, metadata={}, demux=lambda *streams: [packet])
-    try:
-        made: Types.VideoComponents = InputImpl.VideoFromFile("").get_components_internal(decoded)
-    except RuntimeError as error:
-        raise InputError("the pictures of the video file change their size on the way. Cut or convert it.") from error
-    return Part(made.images[len(lead) :], float(frames[0].time), Fraction(made.frame_rate), made.alpha is not None)
+    def _decode(self, packet: av.Packet) -> list[av.VideoFrame]:
+        frames, film = packet.decode(), self._film
+        self._last = frames[-1:] or self._last
+        if any(frame.pts is None for frame in frames):
+            raise InputError("the frames of the video file have no times, as in a raw stream. Put it into an MP4 first.")
+        self.ended = any(frame.pts >= film.end for frame in frames)
+        kept = [frame for frame in frames if film.first <= frame.pts < film.end]
+        if not kept:
+            return frames
+        self._format = self._format or kept[0].format.name
+        if not self.times and kept[0].format.name != self._format:
+            blank = av.VideoFrame(kept[0].width, kept[0].height, self._format)
+            blank.pts, self.lead = film.first, 1
+            frames.insert(0, blank)
+        self.times += [frame.time for frame in kept]
+        return frames
 
 
 def file_sounds(video: Input.Video, start: float) -> list[tuple[dict[str, Any], float]]:

@@ -14,7 +14,7 @@ from pusa.pusa_model.video_file import PART, file_parts, opened, packet_times, u
 from pusa.schedulers import InputError
 
 CLOCK = 90000
-X264 = {"threads": "1"}
+X264, QUIET = {"threads": "1"}, {"x265-params": "log-level=none"}
 
 
 def write_sound(path, codec="pcm_s16le"):
@@ -36,10 +36,14 @@ def picture(number, width, height, channels=3):
     return image[..., :channels].astype(np.uint8)
 
 
-def write(path, codec="libx264", pixels="yuv420p", frames=40, rate=25, size=(64, 48), times=None, options=None, format=None, start=0):
+def write(
+    path, codec="libx264", pixels="yuv420p", frames=40, rate=25, size=(64, 48), times=None, options=None, format=None, start=0,
+    title="",
+):  # fmt: skip
     """A film; ``times`` of its frames, or its ``start``, in seconds."""
     alpha = "a" in pixels.replace("gray", "")
     with av.open(str(path), "w", format=format) as container:
+        container.metadata["title"] = title
         stream = container.add_stream(codec, rate=rate, options=X264 | (options or {}))
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         if times or start:
@@ -74,7 +78,7 @@ FILMS = [
     film("odd.mp4", pixels="yuv444p", size=(51, 39)),
     film("wide.mp4", size=(70, 46)),
     film("full-range.mkv", codec="mjpeg", pixels="yuvj420p"),
-    film("ten-bit.mp4", codec="libx265", pixels="yuv420p10le", options={"x265-params": "log-level=none"}),
+    film("ten-bit.mp4", codec="libx265", pixels="yuv420p10le", options=QUIET),
     film("prores.mov", codec="prores_ks", pixels="yuv422p10le"),
     film("alpha.mov", codec="png", pixels="rgba", size=(50, 34)),
     film("floats.nut", codec="rawvideo", pixels="gbrpf32le"),
@@ -157,11 +161,34 @@ def test_a_film_that_lies_on_its_side(tmp_path, quarters, matrix):
     assert torch.equal(turned, upright.rot90(-quarters, (1, 2)))
 
 
-def test_frames_are_treated_like_the_first_of_the_file(tmp_path):
-    """Two films behind one another, of which ComfyUI's reader looks at the first to choose how precisely to read."""
-    parts = [write(tmp_path / f"{pixels}.ts", pixels=pixels, start=start) for pixels, start in (("yuv420p", 0), ("yuvj420p", 1.6))]
-    (tmp_path / "both.ts").write_bytes(b"".join(path.read_bytes() for path in parts))
-    assert check_same(InputImpl.VideoFromFile(str(tmp_path / "both.ts"))) == 80
+def behind_one_another(folder, codec, formats, frames=43, **kind):
+    """Two films in one file; the clock of the second begins where that of the first ends, or at 0 again with ``restart``."""
+    restart, parts = kind.pop("restart", False), []
+    for number, pixels in enumerate(formats):
+        start = 0 if restart else number * frames / 25
+        parts.append(write(folder / f"{number}.ts", codec, pixels, frames, start=start, **kind).read_bytes())
+    (folder / "both.ts").write_bytes(b"".join(parts))
+    return str(folder / "both.ts")
+
+
+@pytest.mark.parametrize(
+    "codec, formats, options",
+    [("libx264", ("yuvj420p", "yuv420p10le"), {}), ("libx265", ("yuv420p", "yuvj420p"), QUIET), ("libx264", ("yuv420p",) * 2, {})],
+)
+def test_frames_are_treated_like_the_first_of_the_file(tmp_path, codec, formats, options):
+    """ComfyUI's reader looks at the first frame to choose between eight bits and floats for all."""
+    assert check_same(InputImpl.VideoFromFile(behind_one_another(tmp_path, codec, formats, options=options))) == 86
+
+
+def test_a_trim_ends_at_its_end_though_the_clock_begins_again(tmp_path):
+    path = behind_one_another(tmp_path, "libx264", ("yuv420p",) * 2, restart=True)
+    assert check_same(InputImpl.VideoFromFile(path, duration=1.0)) in (23, 24, 25)
+
+
+def test_a_title_in_another_code_is_no_obstacle(tmp_path):
+    path = write(tmp_path / "a.avi", title="Spring, mild")
+    path.write_bytes(path.read_bytes().replace(b"mild", b"m\xe4ld"))
+    assert len(in_parts(InputImpl.VideoFromFile(str(path)))) == 40
 
 
 def test_a_length_that_is_not_true(tmp_path):

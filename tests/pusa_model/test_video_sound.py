@@ -12,15 +12,16 @@ from pusa.pusa_model.video_file import file_parts, file_sounds
 CLOCK, RATE = 10000, 25
 
 
-def write(path, sound="aac", start=0.0, sound_start=0.0, rate=48000, pauses=(), silent=False, seconds=2.0, codec="libx264", **options):
-    """A film with a tone that is heard from ``sound_start`` on, as long as the film, but not in ``pauses`` (from, to)."""
+def write(path, sound="aac", start=0.0, sound_start=0.0, pauses=(), silent=False, codec="libx264", **options):
+    """A film of 2 s with a tone that is heard for as long from ``sound_start`` on, but not in ``pauses`` (from, to)."""
+    rate, seconds = 48000, 2
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=RATE, options=options)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         video.codec_context.time_base = Fraction(1, CLOCK)
         audio = container.add_stream(sound, rate=rate, layout="mono")
         packets = []
-        for number in range(round(RATE * seconds)):
+        for number in range(RATE * seconds):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 3 * number, np.uint8), format="rgb24")
             frame.time_base, frame.pts = Fraction(1, CLOCK), round(CLOCK * (start + number / RATE))
             packets += video.encode(frame)
@@ -28,7 +29,7 @@ def write(path, sound="aac", start=0.0, sound_start=0.0, rate=48000, pauses=(), 
         audio.codec_context.open()
         size = audio.codec_context.frame_size or 480
         tone = np.sin(np.arange(size) * 2 * np.pi * 3 / size).astype(np.float32)[None]
-        for place in range(0, 0 if silent else round(rate * seconds), size):
+        for place in range(0, 0 if silent else rate * seconds, size):
             time = sound_start + place / rate
             if any(begin <= time < end for begin, end in pauses):
                 continue
@@ -48,7 +49,9 @@ def heard(video):
     return [(begin, begin + audio["waveform"].shape[-1] / audio["sample_rate"]) for audio, begin in sounds]
 
 
-CONTAINERS = [("a.mp4", "aac"), ("a.mkv", "aac"), ("a.mkv", "pcm_s16le"), ("a.mov", "pcm_s16le"), ("a.ts", "mp2"), ("a.webm", "libopus")]
+CONTAINERS = [
+    ("a.mp4", "aac"), ("a.mkv", "aac"), ("a.mkv", "pcm_s16le"), ("a.mov", "pcm_s16le"), ("a.ts", "mp2"), ("a.webm", "libopus"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name, sound", CONTAINERS)

@@ -117,14 +117,11 @@ def checked(parts: Iterable[Tensor], name: str) -> Iterator[Tensor]:
     """The same parts as float32 in the memory of the processor.
 
     Raises:
-        InputError: a frame of another size than the first, or with values that are not finite.
+        InputError: a frame holds values that are not finite.
     """
-    number, size = 0, None
+    number = 0
     for part in parts:
         part = part.to("cpu", torch.float32)
-        size = size or part.shape[1:]
-        if part.shape[1:] != size:
-            raise InputError(f"`{name}`: its frames have another size from frame {number} on. Cut or convert the clip.")
         for frame in part:
             if not torch.stack(torch.aminmax(frame)).isfinite().all():
                 raise InputError(f"`{name}`: frame {number} holds values that are not finite (NaN or infinity).")

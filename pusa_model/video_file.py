@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ..schedulers import InputError
 
-PART = 8  # frames that are decoded at a time, and those that the decoder gives with the last of them
+PART = 8  # frames that are decoded at a time (fewer of large ones), and those that the decoder gives with the last of them
+PIXELS = 2**25  # of a part, at 12 bytes each; a part has one frame or more
 UNEVEN = 1.5  # ratio of the longest to the shortest frame from which a rate counts as variable
 PAUSE = 0.1  # seconds without sound from which it counts as a pause, and not as an inexact clock
 
@@ -136,10 +137,7 @@ def file_parts(video: Input.Video) -> Iterator[Part]:
     with opened(video) as film:
         reader, passing = InputImpl.VideoFromFile("", start_time=film.start, duration=film.duration), _Passing(film)
         while not passing.ended:
-            try:
-                made: Types.VideoComponents = reader.get_components_internal(passing)
-            except RuntimeError as error:
-                raise InputError("the pictures of the video file change their size on the way. Cut or convert it.") from error
+            made: Types.VideoComponents = reader.get_components_internal(passing)
             if passing.times:
                 yield Part(made.images[passing.lead :], passing.times[0], Fraction(made.frame_rate), made.alpha is not None)
 
@@ -163,7 +161,9 @@ class _Passing:
         self.streams = SimpleNamespace(video=[film.pictures], audio=[])
         self.times: list[float] = []
         self.lead, self.ended = 0, False
-        self._film, self._packets, self._format = film, film.container.demux(film.pictures), None
+        self._film, self._packets = film, film.container.demux(film.pictures)
+        self._first: tuple[str, int, int] | None = None  # format, width and height of the first frame of the file
+        self._room = PART
         self._last: list[av.VideoFrame] = []
 
     def seek(self, *args, **kwargs) -> None:
@@ -174,7 +174,7 @@ class _Passing:
         for packet in self._packets:
             throw_exception_if_processing_interrupted()
             yield SimpleNamespace(stream=packet.stream, decode=partial(self._decode, packet))
-            if len(self.times) >= PART or self.ended:
+            if self.ended or len(self.times) >= self._room:
                 return
         self.ended = True
 
@@ -187,9 +187,13 @@ class _Passing:
         kept = [frame for frame in frames if film.first <= frame.pts < film.end]
         if not kept:
             return frames
-        self._format = self._format or kept[0].format.name
-        if not self.times and kept[0].format.name != self._format:
-            blank = av.VideoFrame(kept[0].width, kept[0].height, self._format)
+        self._first = self._first or (kept[0].format.name, kept[0].width, kept[0].height)
+        name, width, height = self._first
+        self._room = max(1, min(PART, PIXELS // (width * height)))
+        if any((frame.width, frame.height) != (width, height) for frame in kept):
+            raise InputError("the pictures of the video file change their size on the way. Cut or convert it.")
+        if not self.times and kept[0].format.name != name:
+            blank = av.VideoFrame(width, height, name)
             blank.pts, self.lead = film.first, 1
             frames.insert(0, blank)
         self.times += [frame.time for frame in kept]

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from pusa.pusa_model.clip import PART, Edge, checked, clip_rate, image_clip, placed_sound
+from pusa.pusa_model.clip import PART, Edge, clip_rate, image_clip, placed_sound
 from pusa.schedulers import InputError
 
 
@@ -90,11 +90,6 @@ def test_every_frame_is_finite_or_refused_by_its_number(value, number):
     images[number, 3, 4, 2] = value
     with pytest.raises(InputError, match=f"`video_after`: frame {number} holds values that are not finite"):
         list(image_clip(images, 16, "video_after").parts())
-
-
-def test_frames_of_two_sizes_are_refused():
-    with pytest.raises(InputError, match="another size from frame 3 on"):
-        list(checked([torch.zeros(3, 4, 4, 3), torch.zeros(3, 4, 6, 3)], "video"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

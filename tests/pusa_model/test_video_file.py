@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import InputImpl
+from pusa.pusa_model import video_file
 from pusa.pusa_model.video_file import PART, file_parts, opened, packet_times, uneven
 from pusa.schedulers import InputError
 
@@ -178,6 +179,20 @@ def behind_one_another(folder, codec, formats, frames=43, **kind):
 def test_frames_are_treated_like_the_first_of_the_file(tmp_path, codec, formats, options):
     """ComfyUI's reader looks at the first frame to choose between eight bits and floats for all."""
     assert check_same(InputImpl.VideoFromFile(behind_one_another(tmp_path, codec, formats, options=options))) == 86
+
+
+def test_pictures_that_change_their_size_are_refused(tmp_path):
+    parts = [write(tmp_path / f"{number}.ts", size=size).read_bytes() for number, size in enumerate([(64, 48), (96, 48)])]
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    with pytest.raises(InputError, match="change their size"):
+        in_parts(InputImpl.VideoFromFile(str(tmp_path / "both.ts")))
+
+
+@pytest.mark.parametrize("room, sizes", [(2, [2, 2, 1]), (0.5, [1] * 5)])
+def test_of_large_frames_fewer_are_decoded_at_a_time(tmp_path, monkeypatch, room, sizes):
+    monkeypatch.setattr(video_file, "PIXELS", int(room * 64 * 48))
+    path = write(tmp_path / "a.avi", "mjpeg", "yuvj420p", frames=5)
+    assert [len(part.images) for part in file_parts(InputImpl.VideoFromFile(str(path)))] == sizes
 
 
 def test_a_trim_ends_at_its_end_though_the_clock_begins_again(tmp_path):

@@ -94,13 +94,18 @@ def join_outputs() -> list[io.Output]:
     ]
 
 
-def read_clip(video, fps: float, resample: str, frames_in: str, warn: Callable[[str], None]) -> Clip:
+def read_clip(name: str, video, fps: float, resample: str, frames_in: str, warn: Callable[[str], None]) -> Clip:
     """The clip of a socket that takes a VIDEO or an IMAGE."""
-    clip = video_clip(video, frames_in, warn) if hasattr(video, "get_components") else image_clip(video, fps)
+    clip = video_clip(video, frames_in, warn, name) if hasattr(video, "get_components") else image_clip(video, fps, name)
     if clip.rate != MODEL_RATE and resample == "keep":
         warn(
             f"The clip has {float(clip.rate):g} frames per second, Wan moves at {MODEL_RATE}. They are taken as they are; "
             "set `resample` if the new part moves too fast or too slowly."
+        )
+    if clip.width % 2 or clip.height % 2:
+        warn(
+            f"The clip has {clip.width} x {clip.height} pixels. The result has them too, but Save Video writes even sizes only: "
+            "crop or scale the clip before, or `joined` after."
         )
     return clip
 
@@ -182,14 +187,14 @@ class PusaExtendVideo(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         plan = Plan(overlap, new_frames, hops, direction, seed, hop_seed, color_match, cross_fade, resample)
         warn = once(warner(cls))
-        clip = read_clip(video, fps, resample, frames_in, warn)
+        clip = read_clip("video", video, fps, resample, frames_in, warn)
         sampler = WindowSampler(
             model, vae, negative, noise, steps, cfg, shift, sampler_name, scheduler, model_low, boundary, cfg_low or None,
             hops, warn,
         )  # fmt: skip
         prompts = list(positive.values())
         joined = extend(clip, prompts, sampler, plan, frames_in, lambda hop: say(cls, f"hop {hop + 1} of {hops}"))
-        video = joined_video(joined.frames, clip, joined.before)
+        video = joined_video(joined, clip)
         return io.NodeOutput(joined.frames, joined.new_frames, joined.overlap, video)
 
 
@@ -252,8 +257,8 @@ class PusaTransition(io.ComfyNode):
         resample="keep",
     ) -> io.NodeOutput:  # fmt: skip
         warn = once(warner(cls))
-        clip = read_clip(video, fps, resample, frames_in, warn)
-        after = None if video_after is None else read_clip(video_after, fps, resample, frames_in, warn)
+        clip = read_clip("video", video, fps, resample, frames_in, warn)
+        after = None if video_after is None else read_clip("video_after", video_after, fps, resample, frames_in, warn)
         sampler = WindowSampler(
             model, vae, negative, noise, steps, cfg, shift, sampler_name, scheduler, model_low, boundary, cfg_low or None,
             warn=warn,
@@ -262,5 +267,5 @@ class PusaTransition(io.ComfyNode):
             clip, after, positive, sampler, overlap=overlap, new_frames=new_frames, seed=seed, color_match=color_match,
             fade=cross_fade, resample=resample, frames_in=frames_in,
         )  # fmt: skip
-        video = joined_video(joined.frames, clip, second=after)
+        video = joined_video(joined, clip, after)
         return io.NodeOutput(joined.frames, joined.new_frames, joined.overlap, video)

@@ -1,102 +1,69 @@
-"""VIDEO values to clips and back: frames in parts, frame rate and sound."""
+"""VIDEO values to clips and back: frames, frame rate and sound."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
-from typing import Any
+from functools import partial
 
-import av
-import torch
 from comfy_api.latest import Input, InputImpl, Types
-from torch import Tensor
 
-from ..pusa_model.clip import Clip, image_clip, placed_sound
+from ..pusa_model.clip import Clip, checked, clip_rate, image_clip, placed_sound
+from ..pusa_model.frames import check_memory
+from ..pusa_model.joined import Joined
+from ..pusa_model.video_file import file_parts, file_sounds, opened, packet_times, uneven
 from ..schedulers import InputError
 
-SECONDS = 4  # of a file that are decoded at a time, when it is not read into memory
-UNEVEN = 1.5  # ratio of the longest to the shortest frame from which a rate counts as variable
+ALPHA = "the alpha channel of the clip is left out."
 
 
-def video_clip(video: Input.Video, frames_in: str, warn: Callable[[str], None]) -> Clip:
-    """A clip from a VIDEO. With ``frames_in`` disk a file is decoded a few seconds at a time, by ComfyUI's own reader.
+def video_clip(video: Input.Video, frames_in: str, warn: Callable[[str], None], name: str = "video") -> Clip:
+    """A clip from a VIDEO. A file is read here, with ``frames_in`` disk as often as its frames are asked for.
 
     Args:
         warn: told what is left out, and of a rate that is not even.
+        name: of the input, for errors.
 
     Raises:
-        InputError: there are no frames.
+        InputError: there are no frames, they cannot be read, or they do not fit in memory.
     """
-    from_file = isinstance(video, InputImpl.VideoFromFile)
-    if from_file and uneven(video):
+    if type(video) is InputImpl.VideoFromFile:
+        return _file_clip(video, frames_in, warn, name)
+    made = video.get_components()
+    if not len(made.images):
+        raise InputError("the video has no frames.")
+    if made.alpha is not None:
+        warn(ALPHA)
+    sounds = ((made.audio, 0.0),) if made.audio is not None and made.audio["waveform"].shape[-1] else ()
+    return replace(image_clip(made.images, 1, name), rate=clip_rate(made.frame_rate), sounds=sounds)
+
+
+def _file_clip(video: InputImpl.VideoFromFile, frames_in: str, warn: Callable[[str], None], name: str) -> Clip:
+    with opened(video) as film:
+        times, size = packet_times(film), (film.pictures.height, film.pictures.width)
+    if uneven(times):
         warn(
             "the clip has a variable frame rate. Its frames are kept and shown evenly at the average rate, so sound may drift; "
             "convert the file to a constant rate to avoid that."
         )
-    in_parts = from_file and frames_in == "disk"
-    first = next(file_parts(video), None) if in_parts else video.get_components()
-    if first is None or not len(first.images):
+    if frames_in == "disk":
+        read, length = partial(file_parts, video), 0
+    else:
+        check_memory(len(times), *size)
+        held = list(file_parts(video))
+        read, length = lambda: iter(held), sum(len(part.images) for part in held)
+    first = next(read(), None)
+    if first is None:
         raise InputError("the video has no frames.")
-    if getattr(first, "alpha", None) is not None:
-        warn("the alpha channel of the clip is left out.")
-    clip = replace(image_clip(first.images, 1), rate=Fraction(first.frame_rate))
-    if in_parts:
-        return replace(clip, parts=lambda: (part.images for part in file_parts(video)), length=0, audio=file_audio(video))
-    return replace(clip, audio=first.audio)
+    if first.alpha:
+        warn(ALPHA)
+    parts, sounds = lambda: checked((part.images for part in read()), name), file_sounds(video, first.start)
+    return Clip(parts, length, *first.images.shape[1:3], first.rate, tuple(sounds))
 
 
-def file_parts(video: Input.Video) -> Iterator[Types.VideoComponents]:
-    """A video file, a few seconds at a time."""
-    source, (start, duration) = video.get_stream_source(), video.get_active_trim_window()
-    end = start + duration if duration else start + video.get_duration() + SECONDS
-    while start < end:
-        part = InputImpl.VideoFromFile(source, start_time=start, duration=min(SECONDS, end - start)).get_components()
-        if len(part.images):
-            yield part
-        start += SECONDS
-
-
-def file_audio(video: Input.Video) -> dict[str, Any] | None:
-    """The sound of a video file as ComfyUI's AUDIO: its last stream that can be decoded, from the trimmed start on."""
-    start, duration = video.get_active_trim_window()
-    with av.open(video.get_stream_source()) as container:
-        stream = next((each for each in reversed(container.streams.audio) if each.codec_context is not None), None)
-        if stream is None:
-            return None
-        resampler = av.audio.resampler.AudioResampler(format="fltp")
-        frames = [frame for packet in container.demux(stream) for got in packet.decode() for frame in resampler.resample(got)]
-        if not frames:
-            return None
-        rate, begin = stream.sample_rate, frames[0].pts * stream.time_base
-        waveform = torch.cat([torch.from_numpy(frame.to_ndarray()) for frame in frames], dim=1)
-    first = max(0, int((start - begin) * rate))
-    last = first + int(duration * rate) if duration else None
-    return {"waveform": waveform[None, :, first:last], "sample_rate": rate}
-
-
-def uneven(video: Input.Video) -> bool:
-    """Whether the frames of a file are shown for times that differ."""
-    with av.open(video.get_stream_source()) as container:
-        if not container.streams.video:
-            return False
-        times = sorted(packet.pts for packet in container.demux(container.streams.video[0]) if packet.pts is not None)
-    steps = [later - earlier for earlier, later in zip(times, times[1:])]
-    return bool(steps) and max(steps) > UNEVEN * max(1, min(steps))
-
-
-def joined_video(frames: Tensor, clip: Clip, before: int = 0, second: Clip | None = None) -> Input.Video:
-    """A VIDEO of joined frames at the rate of a clip, with sound in its place and silence elsewhere.
-
-    Args:
-        frames: all frames [N, H, W, 3].
-        before: new frames before the first of the clip.
-        second: a clip that ends where the frames end; its sound goes to where it begins.
-    """
-    placed = [(clip.audio, before)]
-    if second is not None and second.audio is not None:
-        length = second.length or sum(map(len, second.parts()))
-        placed.append((second.audio, len(frames) - length))
-    sounds = [(audio, float(first / clip.rate)) for audio, first in placed if audio is not None]
-    audio = placed_sound(sounds, float(len(frames) / clip.rate)) if sounds else None
-    return InputImpl.VideoFromComponents(Types.VideoComponents(images=frames, audio=audio, frame_rate=clip.rate))
+def joined_video(joined: Joined, clip: Clip, second: Clip | None = None) -> Input.Video:
+    """A VIDEO of joined frames at the rate of a clip, with the sound of both clips in its place and silence elsewhere."""
+    placed = [(clip, joined.before)] + ([(second, joined.arrival)] if second else [])
+    sounds = [(audio, float(first / each.rate) + start) for each, first in placed for audio, start in each.sounds]
+    audio = placed_sound(sounds, float(len(joined.frames) / clip.rate)) if sounds else None
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=joined.frames, audio=audio, frame_rate=clip.rate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..schedulers import InputError
-from .encode import fit_images
+
+PART = 16  # frames of an IMAGE that are passed on at a time
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,12 @@ class Clip:
     """Frames with a rate and, perhaps, sound.
 
     Attributes:
-        parts: gives the frames from the start on, in parts [n, H, W, 3] in [0, 1].
+        parts: gives the frames from the start on, in parts [n, H, W, 3] of finite float32 in [0, 1].
         length: number of frames; 0 if it is not known before all are read.
         height, width: pixels.
         rate: frames per second.
-        audio: ComfyUI's AUDIO (waveform [1, channels, samples], sample_rate) from the first frame on, or None.
+        sounds: pieces of sound, each ComfyUI's AUDIO (waveform [1, channels, samples], sample_rate) and the seconds from the
+            first frame at which it begins, 0 or more.
     """
 
     parts: Callable[[], Iterator[Tensor]]
@@ -31,7 +34,7 @@ class Clip:
     height: int
     width: int
     rate: Fraction
-    audio: dict[str, Any] | None = None
+    sounds: tuple[tuple[dict[str, Any], float], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.width} x {self.height} pixels at {float(self.rate):g} frames per second"
@@ -47,21 +50,24 @@ class Edge:
 
     def __init__(self, end: str, count: int):
         self.end, self.count = end, count
-        self._frames = torch.empty(0)
+        self._parts: list[Tensor] = []
+        self._length = 0
 
     def watch(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pass the parts of a clip on."""
         for part in parts:
-            if len(self._frames) < self.count or self.end == "end":
-                known = torch.cat([self._frames, part]) if len(self._frames) else part
-                self._frames = (known[: self.count] if self.end == "start" else known[-self.count :]).clone()
+            if self.end == "start":
+                self._keep(part[: self.count - self._length])
+            else:
+                self._keep(part[-self.count :])
+                while self._length - len(self._parts[0]) >= self.count:
+                    self._length -= len(self._parts.pop(0))
             yield part
 
-    def look(self, parts: Iterable[Tensor]) -> None:
-        """Read the start of a clip, no further than needed."""
-        for _ in self.watch(parts):
-            if len(self._frames) == self.count:
-                return
+    def _keep(self, part: Tensor) -> None:
+        if len(part):
+            self._parts.append(part)
+            self._length += len(part)
 
     def inwards(self) -> Tensor:
         """The frames [count, H, W, 3] from the outermost one inwards.
@@ -69,25 +75,58 @@ class Edge:
         Raises:
             InputError: the clip had fewer.
         """
-        if len(self._frames) < self.count:
+        if self._length < self.count:
             raise InputError(
-                f"the clip has {len(self._frames)} frame{'s' * (len(self._frames) != 1)}, but {self.count} are needed for this "
+                f"the clip has {self._length} frame{'s' * (self._length != 1)}, but {self.count} are needed for this "
                 "`overlap`. Choose a smaller one, such as 1 or 5, or a longer clip."
             )
-        return self._frames if self.end == "start" else self._frames.flip(0)
+        frames = torch.cat(self._parts)
+        return frames[: self.count] if self.end == "start" else frames[-self.count :].flip(0)
 
 
-def image_clip(images: Tensor, rate: float) -> Clip:
-    """A clip from an IMAGE [N, H, W, 3] in [0, 1].
+def image_clip(images: Tensor, rate: float, name: str = "video") -> Clip:
+    """A clip from an IMAGE [N, H, W, 3] in [0, 1], of any floating type.
+
+    Args:
+        name: of the input, for errors.
 
     Raises:
-        InputError: no frames, an alpha channel, or values that are not finite.
+        InputError: no frames, an alpha channel, a rate that is not above 0. While frames are read: see ``checked``.
     """
-    if images.ndim != 4 or not images.shape[0]:
-        raise InputError(f"the clip has the shape {tuple(images.shape)}; frames [1 or more, height, width, 3] are needed.")
+    if images.ndim != 4 or images.shape[-1] != 3 or not images.numel():
+        raise InputError(
+            f"`{name}` has the shape {tuple(images.shape)}; RGB frames [1 or more, height, width, 3] are needed. "
+            "Remove an alpha channel with Split Image with Alpha."
+        )
     length, height, width, _ = images.shape
-    fit_images(images[:1], width, height, "crop")
-    return Clip(lambda: iter([images]), length, height, width, Fraction(rate).limit_denominator(1001))
+    return Clip(lambda: checked(images.split(PART), name), length, height, width, clip_rate(rate).limit_denominator(1001))
+
+
+def clip_rate(rate: float | Fraction) -> Fraction:
+    """Frames per second as a fraction.
+
+    Raises:
+        InputError: it is not a number above 0.
+    """
+    if not (math.isfinite(rate) and rate > 0):
+        raise InputError(f"the frame rate is {float(rate):g}; it must be a number above 0.")
+    return Fraction(rate)
+
+
+def checked(parts: Iterable[Tensor], name: str) -> Iterator[Tensor]:
+    """The same parts as float32 in the memory of the processor.
+
+    Raises:
+        InputError: a frame holds values that are not finite.
+    """
+    number = 0
+    for part in parts:
+        part = part.to("cpu", torch.float32)
+        for frame in part:
+            if not torch.stack(torch.aminmax(frame)).isfinite().all():
+                raise InputError(f"`{name}`: frame {number} holds values that are not finite (NaN or infinity).")
+            number += 1
+        yield part
 
 
 def placed_sound(sounds: list[tuple[dict[str, Any], float]], seconds: float) -> dict[str, Any]:
@@ -99,7 +138,7 @@ def placed_sound(sounds: list[tuple[dict[str, Any], float]], seconds: float) -> 
     channels = max(audio["waveform"].shape[1] for audio, _ in sounds)
     whole = torch.zeros(1, channels, round(seconds * rate))
     for audio, start in sounds:
-        waveform = audio["waveform"][:1]
+        waveform = audio["waveform"][:1].to("cpu", torch.float32)
         if audio["sample_rate"] != rate:
             import torchaudio
 

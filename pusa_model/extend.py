@@ -100,7 +100,8 @@ def extend(
     edge = Edge("start" if backwards else "end", resampling.steps_needed(plan.overlap - 1) + 1)
     added = resampling.clip_steps(plan.hops * plan.new_frames)
     check_added(added, clip)
-    with make_frames(frames_in, clip.height, clip.width, **{"before" if backwards else "after": added}) as frames:
+    room = {"before" if backwards else "after": added, "given": clip.length}
+    with make_frames(frames_in, clip.height, clip.width, **room) as frames:
         frames.fill(edge.watch(clip.parts()))
         context = resampling.to_model(edge.inwards(), plan.overlap).flip(0)  # in the direction of growth, as all that follows
 

@@ -19,12 +19,14 @@ class Joined:
         new_frames: those that are new, a part of ``frames``.
         overlap: the given frames of the first window as the model drew them, before colours were matched.
         before: new frames that lie before the given ones.
+        arrival: frames that lie before those of a second clip.
     """
 
     frames: Tensor
     new_frames: Tensor
     overlap: Tensor
     before: int = 0
+    arrival: int = 0
 
 
 def check_ends(overlap: int, cross_fade: int, color_match: float, resample: str, least: int) -> None:

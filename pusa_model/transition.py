@@ -52,9 +52,12 @@ def transition(
     check_added(added, first)
     tail, head = Edge("end", needed), Edge("start", needed)
     after = added + (second.length if second else 0)
-    with make_frames(frames_in, first.height, first.width, after=after) as frames:
-        frames.fill(tail.watch(first.parts()))
-        head.look((second or first).parts())
+    with make_frames(frames_in, first.height, first.width, after=after, given=first.length) as frames:
+        frames.fill(tail.watch(first.parts() if second else head.watch(first.parts())))
+        arrival = place = frames.length + added
+        for part in head.watch(second.parts()) if second else ():
+            frames.put(place, part)
+            place += len(part)
         before, behind = (resampling.to_model(edge.inwards(), overlap) for edge in (tail, head))
         before = before.flip(0)
         window = sampler.draw(positive, seed, 2 * overlap + new_frames, before, behind)
@@ -66,14 +69,9 @@ def transition(
             weight = torch.arange(1, new_frames + 1) / (new_frames + 1)
             drawn, drawn_behind = colors.apply(drawn), colors_behind.apply(drawn_behind)
             new = colors.towards(colors_behind, weight).apply(new)
-        place = frames.length
-        frames.put(place, resampling.between(torch.cat([before[-1:], new, behind[:1]])))
-        place += added
-        for part in second.parts() if second else ():
-            frames.put(place, part)
-            place += len(part)
+        frames.put(frames.length, resampling.between(torch.cat([before[-1:], new, behind[:1]])))
         if fade:
             frames.put(frames.length - fade, cross_fade(before[-fade:], drawn[-fade:]))
-            frames.put(frames.length + added if second else 0, cross_fade(drawn_behind[:fade], behind[:fade]))
+            frames.put(arrival if second else 0, cross_fade(drawn_behind[:fade], behind[:fade]))
         whole = frames.tensor()
-        return Joined(whole, whole[frames.length : frames.length + added], first_drawn)
+        return Joined(whole, whole[frames.length : arrival], first_drawn, arrival=arrival)

@@ -21,6 +21,10 @@ def start() -> None:
     from comfy.cli_args import args
 
     args.cpu = True
+    import torch
+
+    if hasattr(os, "register_at_fork"):  # tests kill forked children, in which the threads of OpenMP are gone
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def load_pack():

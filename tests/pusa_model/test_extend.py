@@ -71,8 +71,11 @@ def test_the_clip_stays_bit_for_bit_and_every_hop_adds_its_frames(sampler, posit
     assert joined.overlap.shape[0] == OVERLAP and 0 <= new.min() and new.max() <= 1
 
 
-def by_hand(sampler, positive, given, direction="forwards", seeds=(7, 8, 9)):
-    """The same window by window: the new frames of each, and between two the four that both have drawn, fading."""
+def by_hand(sampler, positive, given, direction="forwards", seeds=(7, 8, 9), color_match=0.0, fade=0):
+    """The same window by window: the new frames of each, and between two the four that both have drawn, fading.
+
+    With colours matched both the new frames and those that fade have the colours of what the window was given.
+    """
     turned = direction == "backwards"
     frames = frames_of(given).flip(0) if turned else frames_of(given)
     context = frames[-OVERLAP:]
@@ -80,8 +83,13 @@ def by_hand(sampler, positive, given, direction="forwards", seeds=(7, 8, 9)):
         ends = (None, context.flip(0)) if turned else (context, None)
         window = sampler.draw(positive, seed, OVERLAP + NEW, *ends)
         window = window.flip(0) if turned else window
-        if hop:
-            frames = torch.cat([frames[:-OWN_FADE], cross_fade(frames[-OWN_FADE:], window[:OVERLAP][-OWN_FADE:])])
+        if color_match:
+            window = ColorMap.between(window[:OVERLAP], context, color_match).apply(window)
+        count = max(fade, OWN_FADE) if hop else fade
+        if count:
+            weight = (torch.arange(1, count + 1) / (count + 1))[:, None, None, None]
+            faded = (1 - weight) * frames[-count:] + weight * window[OVERLAP - count : OVERLAP]
+            frames = torch.cat([frames[:-count], faded])
         frames = torch.cat([frames, window[OVERLAP:]])
         context = window[-OVERLAP:]
     return frames.flip(0) if turned else frames
@@ -91,7 +99,7 @@ def by_hand(sampler, positive, given, direction="forwards", seeds=(7, 8, 9)):
 def test_a_hop_goes_on_from_the_last_frames(sampler, positive, direction):
     """No frame is missing, none comes twice; between two hops, where no frame is of the clip, one drawing fades into the next."""
     joined = extend(clip(), [positive], sampler, plan(3, direction))
-    assert torch.equal(joined.frames, by_hand(sampler, positive, clip(), direction))
+    assert torch.allclose(joined.frames, by_hand(sampler, positive, clip(), direction), atol=1e-6)
     edge = frames_of(clip())[-OVERLAP:] if direction == "forwards" else frames_of(clip())[:OVERLAP]
     ends = (edge, None) if direction == "forwards" else (None, edge)
     window = sampler.draw(positive, 7, OVERLAP + NEW, *ends)
@@ -139,7 +147,7 @@ def test_the_noise_rises_towards_the_new_frames(sampler, positive):
 @pytest.mark.parametrize("policy, seeds", [("increment", (7, 8)), ("fixed", (7, 7))])
 def test_seeds_of_the_hops(sampler, positive, policy, seeds):
     joined = extend(clip(), [positive], sampler, plan(hop_seed=policy))
-    assert torch.equal(joined.frames, by_hand(sampler, positive, clip(), seeds=seeds))
+    assert torch.allclose(joined.frames, by_hand(sampler, positive, clip(), seeds=seeds), atol=1e-6)
 
 
 def test_each_hop_takes_its_prompt_and_the_last_one_goes_on(sampler, positive):
@@ -202,6 +210,14 @@ def test_colours_are_matched_to_the_overlap(sampler, positive, direction):
     edge = frames_of(given)[-OVERLAP:] if direction == "forwards" else frames_of(given)[:OVERLAP]
     expected = ColorMap.between(plain.overlap, edge, 1.0).apply(plain.new_frames)
     assert torch.allclose(matched.new_frames, expected, atol=1e-6) and not torch.equal(expected, plain.new_frames)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("fade", [0, 2])
+def test_every_hop_has_its_colours_matched_and_so_have_the_frames_that_fade(sampler, positive, direction, fade):
+    joined = extend(clip(), [positive], sampler, plan(3, direction, color_match=0.7, cross_fade=fade))
+    wanted = by_hand(sampler, positive, clip(), direction, color_match=0.7, fade=fade)
+    assert torch.allclose(joined.frames, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

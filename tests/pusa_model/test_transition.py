@@ -4,6 +4,7 @@ import folder_paths
 import pytest
 import torch
 from pusa.pusa_model.clip import image_clip
+from pusa.pusa_model.color import ColorMap
 from pusa.pusa_model.encode import encode_clip, encode_tail
 from pusa.pusa_model.transition import transition
 from pusa.pusa_model.window import WindowSampler
@@ -61,22 +62,38 @@ def test_neither_end_leaks_into_the_other(sampler, positive):
     assert torch.equal(latent[:, :, 4:], encode_tail(sampler.vae, given["after"]))
 
 
-def test_colours_go_from_one_end_to_the_other(sampler, positive):
-    dark, bright = image_clip(0.3 * FIRST, 16), image_clip(0.5 + 0.5 * SECOND, 16)
-    joined = [transition(dark, bright, positive, sampler, color_match=share, **SETTINGS) for share in (0.0, 1.0)]
-    plain, matched = (each.new_frames.mean((1, 2, 3)) for each in joined)
-    assert (matched - plain)[0] != (matched - plain)[-1]
-    assert matched[0] < matched[-1]
-
-
 @pytest.mark.parametrize("loop", [False, True])
-def test_a_cross_fade_touches_its_frames_only(sampler, positive, loop):
-    second = None if loop else image_clip(SECOND, 16)
-    plain, faded = (
-        transition(image_clip(FIRST, 16), second, positive, sampler, fade=count, **SETTINGS).frames for count in (0, 2)
+@pytest.mark.parametrize("share", [0.0, 0.7, 1.0])
+def test_colours_and_fades_go_from_one_end_to_the_other(sampler, positive, loop, share):
+    """Frames fade from those of the first clip into the drawn ones, and from drawn ones into those of the second.
+
+    The drawn ones have the colours of the clip that they are of, and those between go from the one to the other.
+    """
+    first, second = 0.3 * FIRST, 0.5 + 0.5 * SECOND
+    joined = transition(
+        image_clip(first, 16), None if loop else image_clip(second, 16), positive, sampler, color_match=share, fade=2, **SETTINGS
     )
-    touched = {index for index, same in enumerate((plain == faded).flatten(1).all(1)) if not same}
-    assert touched == {7, 8} | ({0, 1} if loop else {9 + NEW, 10 + NEW})
+    before, behind = first[-OVERLAP:], (first if loop else second)[:OVERLAP]
+    window = sampler.draw(positive, 3, 2 * OVERLAP + NEW, before, behind)
+    drawn, new, drawn_behind = window.split([OVERLAP, NEW, OVERLAP])
+    assert torch.equal(joined.overlap, drawn), "as it was drawn"
+    if share:
+        colors, colors_behind = (ColorMap.between(drawn, before, share), ColorMap.between(drawn_behind, behind, share))
+        steps = [number / (NEW + 1) for number in range(1, NEW + 1)]
+        new = torch.stack(
+            [
+                (frame * torch.lerp(colors.scale, colors_behind.scale, step) + torch.lerp(colors.shift, colors_behind.shift, step))
+                for frame, step in zip(new, steps)
+            ]
+        ).clamp(0, 1)
+        drawn, drawn_behind = colors.apply(drawn), colors_behind.apply(drawn_behind)
+    weight = torch.tensor([1 / 3, 2 / 3])[:, None, None, None]
+    leaving = (1 - weight) * before[-2:] + weight * drawn[-2:]
+    arriving = (1 - weight) * drawn_behind[:2] + weight * behind[:2]
+    wanted = [arriving, first[2:-2], leaving, new] if loop else [first[:-2], leaving, new, arriving, second[2:]]
+    assert torch.allclose(joined.frames, torch.cat(wanted), atol=1e-6)
+    assert torch.equal(joined.new_frames, joined.frames[9 : 9 + NEW])
+    assert loop or joined.arrival == 9 + NEW
 
 
 @pytest.mark.parametrize(

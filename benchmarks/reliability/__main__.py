@@ -49,7 +49,7 @@ ROWS = (
     Row("c", "command line", commands.run, 30, 1, "kill -9 in a folder of jobs"),
     Row("d", "mixed graphs", mixed.run, 500, 15, "many graphs in one server, a known one every 50"),
     Row("e", "cancelled", cancels.run, 50, 2, "cancelled at a random point"),
-    Row("f", "two servers", servers.run, len(servers.CHANGES) + 3, 2, "on one base folder"),
+    Row("f", "two servers", servers.run, len(servers.CHANGES) + 3, 1, "on one base folder"),
 )
 
 

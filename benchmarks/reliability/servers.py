@@ -39,28 +39,37 @@ def changed(change: str) -> dict:
 
 def run(bench: Bench, tally: Tally, numbers) -> None:
     """Numbers are changes, each tried on both servers at once; behind them, restarts of the second beside an extension."""
-    with tempfile.TemporaryDirectory(prefix="pusa-servers-") as folder, ThreadPoolExecutor() as threads:
+    with tempfile.TemporaryDirectory(prefix="pusa-servers-") as folder:
         base = copied_base(bench.base, Path(folder))
         pair = [Bench(base), Bench(base)]
         try:
-            list(threads.map(lambda each: each.get("/probe"), pair))
-            names = list(CHANGES)
-            for number in numbers:
-                if number < len(names):
-                    asked = [names[number], names[(number + 1) % len(names)]]
-                    answers = list(threads.map(lambda each, name: each.ask(changed(name)), pair, asked))
-                    for name, answer in zip(asked, answers):
-                        _same(bench, tally, number, changed(name), answer, f"beside another server, {name} changed")
-                else:
-                    graph = extension(frames_in="disk", hops=12, steps=6, seed=number)
-                    extending = threads.submit(pair[0].ask, graph)
-                    while not extending.done():
-                        pair[1].stop()
-                        pair[1].get("/probe")
-                    _same(bench, tally, number, graph, extending.result(), "while another server starts and stops")
+            with ThreadPoolExecutor() as threads:
+                list(threads.map(lambda each: each.get("/probe"), pair))
+                for number in numbers:
+                    check = _beside if number < len(CHANGES) else _while_it_restarts
+                    check(bench, pair, threads, tally, number)
         finally:
             for each in pair:
                 each.stop()
+
+
+def _beside(bench: Bench, pair: list[Bench], threads: ThreadPoolExecutor, tally: Tally, number: int) -> None:
+    """Two graphs at once, one on each server."""
+    names = list(CHANGES)
+    asked = [names[number], names[(number + 1) % len(names)]]
+    answers = list(threads.map(lambda each, name: each.ask(changed(name)), pair, asked))
+    for name, answer in zip(asked, answers):
+        _same(bench, tally, number, changed(name), answer, f"beside another server, {name} changed")
+
+
+def _while_it_restarts(bench: Bench, pair: list[Bench], threads: ThreadPoolExecutor, tally: Tally, number: int) -> None:
+    """A long extension with its frames on the disk, while the other server ends and starts, which empties the temp folder."""
+    graph = extension(frames_in="disk", hops=12, steps=6, seed=number)
+    extending = threads.submit(pair[0].ask, graph)
+    while not extending.done():
+        pair[1].stop()
+        pair[1].get("/probe")
+    _same(bench, tally, number, graph, extending.result(), "while another server starts and stops")
 
 
 def _same(bench: Bench, tally: Tally, number: int, graph: dict, answer, when: str) -> None:

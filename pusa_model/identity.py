@@ -174,8 +174,8 @@ def _remembered(value: Any, describe: Callable[[Any], str]) -> str:
 def _tensor(tensor: Tensor, most: int | None = None) -> str:
     if isinstance(tensor, QuantizedTensor):
         return identity([tensor._layout_cls, _tensor(tensor._qdata, most), dataclasses.asdict(tensor._params)])
-    if type(tensor) not in (Tensor, nn.Parameter):
-        raise Unstorable  # such as the weights of GGUF files
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.is_meta:
+        raise Unstorable  # such as the weights of GGUF files, and those that are not in memory
     return tensor_hash(tensor, most)
 
 

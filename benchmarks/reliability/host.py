@@ -163,6 +163,10 @@ class Bench:
         self._run(lambda client: client.post("/free", unload_models=True, free_memory=True))
         time.sleep(0.2)  # it is done between two prompts
 
+    def forget_graphs(self) -> None:
+        """Have the server forget which graphs it was sent: it keeps 10,000, with all texts in them."""
+        self._run(lambda client: client.post("/history", clear=True))
+
     def _run(self, question):
         if self._client is None:
             self._client = Client(self.server.url)
@@ -184,5 +188,10 @@ class Bench:
 
 
 def start_server(base: Path) -> ComfyServer:
-    """A server on a base folder, running; to be stopped by the caller."""
-    return ComfyServer(sys.executable, os.environ["COMFYUI_PATH"], base, extra_args=cpu_arguments(sys.executable)).__enter__()
+    """A server on a base folder, running; to be stopped by the caller.
+
+    It keeps the results of the last graph alone. By default ComfyUI keeps those of earlier ones while there is memory, so that what
+    it takes grows with every graph.
+    """
+    options = [*cpu_arguments(sys.executable), "--cache-classic"]
+    return ComfyServer(sys.executable, os.environ["COMFYUI_PATH"], base, extra_args=options).__enter__()

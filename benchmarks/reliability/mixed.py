@@ -35,6 +35,7 @@ def run(bench: Bench, tally: Tally, numbers) -> None:
             again = bench.ask(reference())
             if (again.kind, again.told) != (first.kind, first.told):
                 tally.fault("silent", number, f"the reference is another after this one: {again}", reference())
+        bench.forget_graphs()
         states.append(bench.get("/probe"))
     _flat(tally, states)
     bench.free()

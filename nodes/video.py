@@ -11,8 +11,8 @@ from comfy_api.latest import Input, InputImpl, Types
 from ..pusa_model.clip import Clip, checked, clip_rate, image_clip, placed_sound
 from ..pusa_model.frames import check_memory
 from ..pusa_model.joined import Joined
-from ..pusa_model.video_file import file_parts, file_sounds, opened, packet_times, uneven
 from ..schedulers import InputError
+from .video_file import file_parts, file_sounds, opened, packet_times, uneven
 
 ALPHA = "the alpha channel of the clip is left out."
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..schedulers import InputError
+from ..schedulers.grammar import shown
 
 try:
     import fcntl
@@ -200,7 +201,7 @@ def _check_space(folder: Path, size: int) -> None:
 
 def _in_words(error: OSError | ValueError, path: Path, label: str, size: int = 0) -> InputError:
     if isinstance(error, ValueError):  # a zero byte, or half a character
-        return InputError(f"{ascii(label[:100])} cannot be written: {_REASONS[errno.EINVAL]}.")
+        return InputError(f"{shown(label)} cannot be written: {_REASONS[errno.EINVAL]}.")
     if error.errno in _FULL:
         needs = f"it needs {_megabytes(size)}, and " if size else ""
         free = _megabytes(shutil.disk_usage(path.parent).free)

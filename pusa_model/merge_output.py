@@ -10,6 +10,7 @@ from pathlib import Path
 import folder_paths
 
 from ..schedulers import InputError
+from ..schedulers.grammar import shown
 from .files import make_folder, remove_abandoned
 
 FOLDER = "diffusion_models"
@@ -31,10 +32,10 @@ def output_path(filename: str) -> Path:
     folder = next((each for each in folders if each.name == FOLDER), folders[0]).resolve()
     name = filename.strip().removesuffix(SUFFIX).replace("\\", "/")
     if not name or _RESERVED.search(name):
-        raise InputError(f"`filename` is {filename[:100]!r}; give a file name, without any of < > : \" | ? *.")
+        raise InputError(f"`filename` is `{shown(filename)}`; give a file name, without any of < > : \" | ? *.")
     path = (folder / f"{name}{SUFFIX}").resolve()
     if folder not in path.parents or any(not part or part.startswith(".") for part in name.split("/")):
-        raise InputError(f"`filename` is {filename[:100]!r}; give a file name that stays inside models/{FOLDER}.")
+        raise InputError(f"`filename` is `{shown(filename)}`; give a file name that stays inside models/{FOLDER}.")
     found = folder_paths.get_full_path(FOLDER, str(path.relative_to(folder)))
     if found is not None and Path(found).resolve() != path:
         raise InputError(f"`filename`: another folder of diffusion models has a file {name}{SUFFIX}. Choose another name.")

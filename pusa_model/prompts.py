@@ -22,6 +22,7 @@ import safetensors.torch
 from torch import Tensor
 
 from ..schedulers import InputError
+from ..schedulers.grammar import shown
 from .files import make_folder, write_whole
 from .tensor_hash import tensor_hash
 
@@ -56,7 +57,7 @@ def save_prompt(conditioning: list, name: str, overwrite: bool) -> Path:
     """
     data = safetensors.torch.save(*pack_prompt(conditioning))
     plain = name.strip().removesuffix(SUFFIX)
-    label = f"`prompt_name`: models/{FOLDER}/{plain[:100]}{SUFFIX}"
+    label = f"`prompt_name`: models/{FOLDER}/{shown(plain)}{SUFFIX}"
     path = _place(plain)
     make_folder(path, label)
     if path.exists() and not overwrite and not _holds(path, data):
@@ -74,7 +75,7 @@ def _place(name: str) -> Path:
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0]).resolve()
     path = folder / SUFFIX if _UNWRITABLE.search(name) else (folder / f"{name}{SUFFIX}").resolve()
     if not name.strip() or folder not in path.parents or path.name == SUFFIX:
-        raise InputError(f"`prompt_name` is {ascii(name[:100])}; give a file name that stays inside models/{FOLDER}.")
+        raise InputError(f"`prompt_name` is `{shown(name)}`; give a file name that stays inside models/{FOLDER}.")
     return path
 
 
@@ -94,7 +95,7 @@ def prompt_path(name: str) -> str:
     """
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:
-        raise InputError(f"`prompt_name`: there is no file {ascii(name[:100])} in models/{FOLDER}. Choose one from the list.")
+        raise InputError(f"`prompt_name`: there is no file `{shown(name)}` in models/{FOLDER}. Choose one from the list.")
     return path
 
 

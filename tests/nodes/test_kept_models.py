@@ -214,6 +214,7 @@ def test_a_model_file_that_is_none_is_refused_in_words(folder):
         (folder / "diffusion_models" / f"{name}.safetensors").write_bytes(content)
     save_file(tiny.lora_weights(), folder / "diffusion_models" / "lora.safetensors")
     for name in ("cut", "page", "empty", "lora", "gone"):
-        said = refused("PusaModelPairLoader", PAIR | {"unet_name_low": f"{name}.safetensors"}, "cannot be loaded as a diffusion")
+        wrong = "cannot be loaded as a diffusion|there is no file"
+        said = refused("PusaModelPairLoader", PAIR | {"unet_name_low": f"{name}.safetensors"}, wrong)
         assert "`unet_name_low`" in said and str(folder) not in said
     assert "the same model" in refused("PusaModelPairLoader", PAIR | {"unet_name_low": "wan.safetensors"}, "`unet_name_high`")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import InputImpl
-from pusa.pusa_model import video_file
-from pusa.pusa_model.video_file import PART, file_parts, opened, packet_times, uneven
+from pusa.nodes import video_file
+from pusa.nodes.video_file import PART, file_parts, opened, packet_times, uneven
 from pusa.schedulers import InputError
 
 CLOCK = 90000

@@ -26,12 +26,12 @@ def read_video(path):
 
 
 def test_the_pack_loads_quickly_and_without_a_warning(server, ask):
-    """All nodes are there, the import takes under 0.1 s in ComfyUI's own list, and the log holds no complaint of ours."""
+    """All nodes are there, the import takes 0.1 s at most in ComfyUI's own list, and the log holds no complaint of ours."""
     found = {name for name in ask(lambda client: client.get("/object_info")) if name.startswith("Pusa")}
     assert found == PUSA_NODES
     log = server.log_text()
     seconds = float(re.search(r"([\d.]+) seconds: \S*pusa-under-another-name", log)[1])
-    assert seconds < 0.1
+    assert seconds <= 0.1
     assert "IMPORT FAILED" not in log and "WARNING: pusa" not in log
 
 

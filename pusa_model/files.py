@@ -60,25 +60,26 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None], label: str = "", 
     """
     label = label or path.name
     make_folder(path, label)
-    try:
-        remove_abandoned(path.parent)
-        _check_space(path.parent, size)
-        out = _new_part(path)
-    except OSError as error:
-        raise _in_words(error, path, label, size) from error
-    part = Path(out.name)
-    try:
+    part, out = path.with_name(f".{path.name[:40]}.pusa-{secrets.token_hex(8)}.part"), None
+    try:  # from before there is a part on, since a signal can end it anywhere
+        try:
+            remove_abandoned(path.parent)
+            _check_space(path.parent, size)
+            out = _new_part(part)
+        except OSError as error:
+            raise _in_words(error, path, label, size) from error
         write(out)
         out.sync()
         if fcntl is None:
             out.close()
         out.move(path)
     except Exception as error:
-        if out.error is None:
+        if out is None or out.error is None:
             raise
         raise _in_words(out.error, path, label, size) from error
     finally:
-        out.close()
+        if out is not None:
+            out.close()
         part.unlink(missing_ok=True)
 
 
@@ -150,10 +151,9 @@ class _Part(io.FileIO):
             raise
 
 
-def _new_part(path: Path) -> _Part:
-    """A locked part file for a path. Between its making and its locking another writer may take it for abandoned."""
+def _new_part(part: Path) -> _Part:
+    """A locked part file. Between its making and its locking another writer may take it for abandoned."""
     while True:
-        part = path.with_name(f".{path.name[:40]}.pusa-{secrets.token_hex(8)}.part")
         out = _Part(part, "xb+")
         lock(out, wait=True)
         if part.exists():

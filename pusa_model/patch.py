@@ -160,6 +160,7 @@ class FramePatch:
         run = run_of(options["transformer_options"], sampling=False)
         run.multipliers = self.multipliers.to(noise.device)
         run.retained = getattr(options.get("context_handler"), "latent_retain_index_list", [])
+        run.own_path = None  # of a sampler before this one in the same run
         if needs_own_path(executor.class_obj):
             mask_at = None if denoise_mask is None else mask_schedule(denoise_mask, options, guider, sigmas)
             run.own_path = OwnPath(run.multipliers, self.conditioned, mask_at)

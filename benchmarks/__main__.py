@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.host import ROOT, has_gpu, start_comfyui
+from hosting.process import ROOT, has_gpu, start_comfyui
 
-from .report import hardware, parser
+from .measure.report import hardware, parser
 
 NAMES = ("timesteps", "runs", "length", "extend", "attention", "lora", "merge", "again")
 RESULTS = Path(__file__).with_name("RESULTS.md")

@@ -1,6 +1,6 @@
 """What a ComfyUI server does again when a graph is queued with one thing changed: calls of its own functions, counted.
 
-The graph is start and end frames on the embedded model. The numbers come from inside the server (`benchmarks/counting.py`).
+The graph is start and end frames on the embedded model. The numbers come from inside the server (`benchmarks/measure/counting.py`).
 """
 
 import asyncio
@@ -10,13 +10,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cli.client import ComfyClient
 from cli.graphs import demo_graph
-from cli.host import ROOT
-from cli.server import ComfyServer, cpu_arguments
 from devtools.places import prepare_base
+from hosting.client import ComfyClient
+from hosting.process import ROOT
+from hosting.server import ComfyServer, cpu_arguments
 
-from .report import Limit, Table, main
+from .measure.report import Limit, Table, main
 
 FREE = ("noise", "position", "seed", "prompt")
 CHANGES = {
@@ -52,7 +52,7 @@ def measure() -> dict[str, dict[str, int]]:
         base = prepare_base(Path(folder), ROOT)
         for part in ("models", "input"):
             shutil.copytree(ROOT / "assets" / "nano" / part, base / part, dirs_exist_ok=True)
-        shutil.copy(Path(__file__).with_name("counting.py"), base / "custom_nodes")
+        shutil.copy(Path(__file__).with_name("measure") / "counting.py", base / "custom_nodes")
         with ComfyServer(sys.executable, os.environ["COMFYUI_PATH"], base, extra_args=cpu_arguments(sys.executable)) as server:
             return asyncio.run(queue_all(server.url))
 

@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from .report import FINE_HEADS, UNKNOWN, Table, fine_cells, main
-from .side_by_side import interleaved
+from .measure.report import FINE_HEADS, UNKNOWN, Table, fine_cells, main
+from .measure.side_by_side import interleaved
 from .timesteps import CORE, OTHERS, OURS, core_calls
 
 FLAGS = {
@@ -35,7 +35,7 @@ def choose(function):
 
 def tables(arguments):
     """One row for each attention function on the first size of this machine's plan."""
-    from . import networks
+    from .measure import networks
 
     plan = networks.plan(arguments.quick, arguments.layers)
     wan = networks.Wan(plan.width, plan.layers, plan.dtypes[0])

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from cli.host import pack_module
+from hosting.process import pack_module
 
-from .peaks import peaks, resident
+from .measure.peaks import peaks, resident
+from .measure.report import Limit, Table, memory_ratio
+from .measure.report import main as report
 from .quality import STRENGTH
-from .report import Limit, Table, memory_ratio
-from .report import main as report
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "nano"
 DEFAULT, OFFICIAL = "0.0..0.2", "0.0, 0.3, 0.4, 0.5"  # noise over the overlap: of the node, and of the Pusa authors
@@ -43,9 +43,9 @@ class Bench:
 
     def __init__(self, scenes: int, steps: int = 10, cfg: float = 3.0):
         self.evaluate, self.measure = pack_module("training.nano.evaluate"), pack_module("training.nano.measure")
-        self.words, self.frames_room = pack_module("training.nano.words"), pack_module("pusa_model.frames")
-        self.extension, self.window = pack_module("pusa_model.extend"), pack_module("pusa_model.window")
-        self.condition, self.clip = pack_module("pusa_model.condition"), pack_module("pusa_model.clip")
+        self.words, self.frames_room = pack_module("training.nano.words"), pack_module("pusa_model.video.frames")
+        self.extension, self.window = pack_module("pusa_model.video.extend"), pack_module("pusa_model.video.window")
+        self.condition, self.clip = pack_module("pusa_model.condition"), pack_module("pusa_model.video.clip")
         self.sampling = pack_module("pusa_model.sampling")
         codec = self.evaluate.Codec(FOLDER)
         self.vae, self.model = codec.vae, self.evaluate.Model(FOLDER, STRENGTH).model
@@ -248,7 +248,7 @@ def timeline(bench: Bench) -> Table:
     """The other way to a long video: one latent of 81 frames, sampled in core's context windows, with pictures anywhere on it."""
     from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
 
-    encode = pack_module("pusa_model.encode")
+    encode = pack_module("pusa_model.timeline.encode")
     found = {"no windows": [], "windows of 33": []}
     for scene in bench.scenes:
         truth, places = scene.render(81), [0, 10, 20]

@@ -2,9 +2,9 @@
 
 import sys
 
-from .report import FINE_HEADS, Limit, Table, fine_cells, main
+from .measure.report import FINE_HEADS, Limit, Table, fine_cells, main
+from .measure.side_by_side import Times, interleaved
 from .runs import core_run, empty_latent, first_frames, our_run, words_of
-from .side_by_side import Times, interleaved
 
 LENGTHS = {21: 6, 41: 11, 81: 21, 161: 41}  # frames: latent frames
 WINDOW, OVERLAP = 6, 1  # latent frames; a window covers 20 frames that no other does
@@ -66,7 +66,7 @@ def growth(model, words, side: int, least: int) -> tuple[float, float]:
 
 def tables(arguments):
     """One step by length, by length in windows, and by number of conditions; weights as in the other measurements."""
-    from . import networks
+    from .measure import networks
 
     plan = networks.plan(arguments.quick, arguments.layers)
     wan, side = networks.Wan(plan.width, plan.layers, plan.dtypes[0]), SIDE[plan.width]

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from cli.host import pack_module
+from hosting.process import pack_module
 
-from .peaks import allocated, peaks, resident
-from .report import MEMORY_HEADS, TIME_HEADS, Table, main, memory_cells, time_cells
-from .side_by_side import interleaved
+from .measure.peaks import allocated, peaks, resident
+from .measure.report import MEMORY_HEADS, TIME_HEADS, Table, main, memory_cells, time_cells
+from .measure.side_by_side import interleaved
 
 RANK, STRENGTH = 512, 1.4
 LAYERS = {"cpu": 2, "cuda": 4}
@@ -50,7 +50,7 @@ def loaders(model, folder: Path) -> dict:
     import folder_paths
     import nodes
 
-    load_lora = pack_module("pusa_model.lora").load_lora
+    load_lora = pack_module("pusa_model.lora.load").load_lora
     folder_paths.add_model_folder_path("loras", str(folder))
 
     def ours(name):
@@ -79,7 +79,7 @@ def undo() -> None:
 
 def tables(arguments):
     """One table for loading, one for loading and applying."""
-    from . import networks
+    from .measure import networks
 
     plan = networks.plan(arguments.quick, arguments.layers)
     layers = arguments.layers or (1 if arguments.quick else LAYERS[plan.device.type])

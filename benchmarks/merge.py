@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from cli.host import ROOT, pack_module
+from hosting.process import ROOT, pack_module
 
-from .report import UNKNOWN, Limit, Table
-from .report import main as print_tables
+from .measure.report import UNKNOWN, Limit, Table
+from .measure.report import main as print_tables
 
 WIDTH, FFN = 5120, 13824
 RANK = 512  # that of the official files
@@ -104,7 +104,7 @@ def measured(command: list) -> tuple:
 
 def measure(folder: Path, scaled: bool, layers: int, rank: int, rounds: int) -> tuple[list[str], int]:
     """Measure one format in a folder that has room for four such files; returns a row of the table and the peak memory in bytes."""
-    stream = pack_module("pusa_model.safetensors_stream")
+    stream = pack_module("pusa_model.storage.safetensors_stream")
     base, lora, merged, copy = (folder / name for name in ("base.safetensors", "lora.pt", "merged.safetensors", "copy"))
     outline = model_outline(layers, scaled)
     size = sum(entry[3] for entry in outline)
@@ -115,7 +115,7 @@ def measure(folder: Path, scaled: bool, layers: int, rank: int, rounds: int) -> 
     runs = []
     for _ in range(rounds):
         copied, *_ = measured([sys.executable, "-c", COPY, str(base), str(copy)])
-        command = [sys.executable, "-m", "pusa_model.merge", str(base), str(merged), "--lora", f"{lora}:1.4", "--overwrite"]
+        command = [sys.executable, "-m", "cli.merge", str(base), str(merged), "--lora", f"{lora}:1.4", "--overwrite"]
         took, resident, _, output = measured(command)
         runs.append((copied, took, float(output.rsplit("(", 1)[1].split(" s)")[0]), resident))
     copied, took, inside, resident = zip(*runs)

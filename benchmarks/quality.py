@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli.host import ROOT, pack_module, start_comfyui
+from hosting.process import ROOT, pack_module, start_comfyui
 
 STRENGTH = 1.4  # of the LoRA
 MOVING = ("moves right", "moves left", "moves up", "moves down", "bounces", "circles", "stops")

@@ -4,11 +4,11 @@ import sys
 
 import torch
 
-from cli.host import pack_module
+from hosting.process import pack_module
 
-from .peaks import allocated, peaks
-from .report import FINE_HEADS, MEMORY_HEADS, Limit, Table, fine_cells, main, memory_cells
-from .side_by_side import interleaved
+from .measure.peaks import allocated, peaks
+from .measure.report import FINE_HEADS, MEMORY_HEADS, Limit, Table, fine_cells, main, memory_cells
+from .measure.side_by_side import interleaved
 
 STEPS, CFG, SHIFT = 2, 3.0, 5.0
 CORE, OURS = "text to video, KSampler", "image to video, KSampler (Pusa)"
@@ -57,7 +57,7 @@ def words_of(inputs) -> list:
 
 def tables(arguments):
     """The table, over every size and dtype of this machine's plan."""
-    from . import networks
+    from .measure import networks
 
     rows, limits = [], []
     plan = networks.plan(arguments.quick, arguments.layers)

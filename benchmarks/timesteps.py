@@ -7,12 +7,12 @@ import sys
 
 import torch
 
-from cli.host import pack_module
+from hosting.process import pack_module
 
-from . import report
-from .peaks import allocated, peaks
-from .report import FINE_HEADS, MEMORY_HEADS, TIME_HEADS, Limit, Table, memory_cells, memory_ratio, time_cells
-from .side_by_side import interleaved
+from .measure import report
+from .measure.peaks import allocated, peaks
+from .measure.report import FINE_HEADS, MEMORY_HEADS, TIME_HEADS, Limit, Table, memory_cells, memory_ratio, time_cells
+from .measure.side_by_side import interleaved
 
 CORE, AGAIN = "one number", "the same once more"  # the second shows how fine this run can see
 OTHERS, OURS = "a vector, ComfyUI's blocks", "a vector, this pack"
@@ -79,7 +79,7 @@ def diffusers_call(network, inputs):
 
 def tables(arguments):
     """Both tables, over every size and dtype of this machine's plan."""
-    from . import networks
+    from .measure import networks
 
     scalar, other, limits, reserved = [], [], [], []
     plan = networks.plan(arguments.quick, arguments.layers)

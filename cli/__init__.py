@@ -1,1 +1,1 @@
-"""Talking to a ComfyUI server over HTTP: a client, a command line, a server process, and a demonstration."""
+"""The command line: videos from a shell, made by a ComfyUI server; Merge LoRA; and a demonstration."""

@@ -7,8 +7,8 @@ import signal
 import sys
 
 from .flags import parse
+from .graph.links import GraphError
 from .jobs import folder_jobs, one_job
-from .links import GraphError
 from .pool import Pool
 from .progress import Board
 from .settings import Settings

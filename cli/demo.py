@@ -7,10 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
-from .client import ComfyClient, ComfyError
+from hosting.client import ComfyClient, ComfyError
+from hosting.server import ComfyServer, ServerDied, cpu_arguments
+
 from .graphs import TASKS, demo_graph
 from .progress import ProgressBar
-from .server import ComfyServer, ServerDied, cpu_arguments
 from .sheet import contact_sheet
 
 INPUTS = Path(__file__).resolve().parent.parent / "assets" / "nano" / "input"

@@ -2,7 +2,7 @@
 
 import json
 
-from .host import ROOT
+from hosting.process import ROOT
 
 TASKS = {
     "t2v": "a video from words alone",

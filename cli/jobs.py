@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .client import OutputFile
-from .fill import Filled, fill
-from .links import GraphError
+from hosting.client import OutputFile
+
+from .graph.fill import Filled, fill
+from .graph.links import GraphError
 from .settings import Settings
 from .tasks import Task
 

@@ -1,11 +1,11 @@
-"""LoRAs merged into a model file, from the shell. Started by `python -m pusa_model.merge`."""
+"""LoRAs merged into a model file, from the shell. Started by `python -m cli.merge`."""
 
 import argparse
 import signal
 import sys
 import time
 
-from .host import has_gpu, pack_module, start_comfyui
+from hosting.process import has_gpu, pack_module, start_comfyui
 
 DESCRIPTION = """\
 Merge LoRAs into a Wan model file. The output has the format of the base, is written tensor by tensor and holds in its
@@ -16,14 +16,14 @@ environment variables:
   COMFYUI_PATH     the ComfyUI folder, the one with main.py
 
 examples:
-  python -m pusa_model.merge wan2.1_t2v_14B_bf16.safetensors wan_pusa.safetensors --lora pusa_v1.pt:1.4
-  python -m pusa_model.merge base.safetensors out.safetensors --lora pusa_high.safetensors:1.5 --lora lightx2v_high.safetensors:1"""
+  python -m cli.merge wan2.1_t2v_14B_bf16.safetensors wan_pusa.safetensors --lora pusa_v1.pt:1.4
+  python -m cli.merge base.safetensors out.safetensors --lora pusa_high.safetensors:1.5 --lora lightx2v_high.safetensors:1"""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
-        prog="python -m pusa_model.merge",
+        prog="python -m cli.merge",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -57,7 +57,7 @@ def main(argv: list) -> int:
     """Run one command line; returns the exit code: 0, 1 for input that cannot be used, 130 when interrupted."""
     arguments = parser().parse_args(argv)
     start_comfyui(cpu=arguments.device == "cpu" or not has_gpu())
-    merge = pack_module("pusa_model.merge")
+    merge = pack_module("pusa_model.lora.merge.stream")
     # Leaving by an exception is what removes the unfinished file.
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
@@ -93,3 +93,7 @@ class Lines:
         if time.monotonic() - self.shown > self.every or done == total:
             self.shown = time.monotonic()
             print(f"{100 * done // total:3} %  {done / 1e9:.2f} of {total / 1e9:.2f} GB  {self.elapsed:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -8,10 +8,11 @@ import uuid
 from collections import deque
 from dataclasses import dataclass, field
 
-from .client import ComfyClient, ComfyError, PromptRejected, ServerUnreachable
-from .filling import UPLOADS
+from hosting.client import ComfyClient, ComfyError, PromptRejected, ServerUnreachable
+
+from .graph.filling import UPLOADS
+from .graph.links import only
 from .jobs import Job
-from .links import only
 from .progress import Board
 
 GRACE = 5.0  # seconds in which a server that was lost may come back before another takes its job

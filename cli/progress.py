@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 
-from .track import Progress
+from hosting.track import Progress
 
 
 class ProgressBar:

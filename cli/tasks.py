@@ -4,8 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .host import ROOT
-from .links import GraphError, only
+from hosting.process import ROOT
+
+from .graph.links import GraphError, only
 
 GRAPHS = ROOT / "workflows" / "api"
 MODELS = ("wan22", "wan21", "nano")

@@ -158,7 +158,7 @@ def workflows(host: Host, arguments, behind) -> int:
 
 def serve(host: Host, arguments, behind) -> int:
     """A ComfyUI in the foreground."""
-    from cli.server import cpu_arguments, free_port, server_command
+    from hosting.server import cpu_arguments, free_port, server_command
 
     place(host, "models", "input")
     shutil.copytree(REPOSITORY / "assets" / "input", host.base / "input", dirs_exist_ok=True)

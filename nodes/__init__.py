@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..pusa_model.prompts import register_folder
+from ..pusa_model.prompts.stored import register_folder
 from .conditions import PusaKeyframes, PusaLatentFrames, PusaVideoFrames
 from .extend import PusaExtendVideo, PusaTransition
 from .loaders import PusaLoraLoader, PusaModelLoader, PusaModelPairLoader

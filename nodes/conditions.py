@@ -4,13 +4,14 @@ from comfy_api.latest import io
 
 from ..pusa_model import timeline
 from ..pusa_model.condition import Condition
-from ..pusa_model.encode import ENCODINGS, FITS
+from ..pusa_model.families.lookup import of_channels, of_vae, target_latent
+from ..pusa_model.timeline.encode import ENCODINGS, FITS
 from ..schedulers import InputError, parse_positions, pixel_length, summary
 from ..schedulers.grammar import decimal_comma, noise_values, position_terms
-from .common import CATEGORY, PusaCondition, condition_input, named_errors, say
-from .verdict import Mistakes
+from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, say
+from .shared.verdict import Mistakes
 
-VAE_TIP = "The VAE of the model: the Wan2.1 VAE, for Wan2.1 and Wan2.2 A14B alike."
+VAE_TIP = "The VAE of the model: the Wan2.1 VAE for Wan2.1, Wan2.2 A14B and SkyReels-V2; the Wan2.2 VAE for Wan2.2 TI2V 5B."
 LATENT_TIP = "The latent that will be sampled. Only its size and length are used; connect the same one to the sampler."
 CHAIN_TIP = "A condition to add to: chain condition nodes to mix pictures, clips and latents on one timeline."
 NOISE_TIP = (
@@ -54,7 +55,7 @@ def check_text(positions: str | None = None, noise: str | None = None) -> bool |
 def tell(cls, before: Condition | None, after: Condition, noise: str, multipliers, asked: list[int] | None = None) -> None:
     """Show on a node what was understood: the frames that it added to a condition, `asked` for as video frames or not."""
     earlier = len(before.positions) if before is not None else 0
-    line = summary(after.positions[earlier:], after.multipliers[earlier:], asked, earlier)
+    line = summary(after.positions[earlier:], after.multipliers[earlier:], asked, earlier, after.factor)
     remark = decimal_comma(noise) if multipliers is None else "noise from multipliers"
     say(cls, f"{line}; {remark}" if remark else line)
 
@@ -116,13 +117,10 @@ class PusaKeyframes(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(
-        cls, vae, latent, images, positions, unit, noise, fit, encode, condition=None, multipliers=None
-    ) -> io.NodeOutput:
-        placed = timeline.keyframes(
-            vae, latent["samples"], images, positions, unit, noise, fit, encode, condition, multipliers
-        )
-        asked = parse_positions(positions, pixel_length(placed.target[1])) if unit == "frame" else None
+    def execute(cls, vae, latent, images, positions, unit, noise, fit, encode, condition=None, multipliers=None) -> io.NodeOutput:
+        target = target_latent(of_vae(vae), latent)
+        placed = timeline.keyframes(vae, target, images, positions, unit, noise, fit, encode, condition, multipliers)
+        asked = parse_positions(positions, pixel_length(placed.target[1], placed.factor)) if unit == "frame" else None
         tell(cls, condition, placed, noise, multipliers, asked)
         return io.NodeOutput(placed)
 
@@ -142,7 +140,9 @@ class PusaVideoFrames(io.ComfyNode):
             inputs=[
                 io.Vae.Input("vae", tooltip=VAE_TIP),
                 io.Latent.Input("latent", tooltip=LATENT_TIP),
-                io.Image.Input("video", tooltip="The frames of the clip, at 16 frames per second for Wan."),
+                io.Image.Input(
+                    "video", tooltip="The frames of the clip, at 16 frames per second for Wan, 24 for Wan2.2 5B and SkyReels-V2."
+                ),
                 io.Combo.Input(
                     "take",
                     options=["end", "start"],
@@ -181,12 +181,9 @@ class PusaVideoFrames(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(
-        cls, vae, latent, video, take, frames, place, noise, fit, condition=None, multipliers=None
-    ) -> io.NodeOutput:
-        placed = timeline.video_frames(
-            vae, latent["samples"], video, take, frames, place, noise, fit, condition, multipliers
-        )
+    def execute(cls, vae, latent, video, take, frames, place, noise, fit, condition=None, multipliers=None) -> io.NodeOutput:
+        target = target_latent(of_vae(vae), latent)
+        placed = timeline.video_frames(vae, target, video, take, frames, place, noise, fit, condition, multipliers)
         tell(cls, condition, placed, noise, multipliers)
         return io.NodeOutput(placed)
 
@@ -232,6 +229,8 @@ class PusaLatentFrames(io.ComfyNode):
     @classmethod
     @named_errors
     def execute(cls, latent, frames, positions, noise, condition=None, multipliers=None) -> io.NodeOutput:
-        placed = timeline.latent_frames(latent["samples"], frames["samples"], positions, noise, condition, multipliers)
+        given = frames["samples"]
+        target = target_latent(of_channels(given.shape[1]) if given.ndim == 5 else None, latent)
+        placed = timeline.latent_frames(target, given, positions, noise, condition, multipliers)
         tell(cls, condition, placed, noise, multipliers)
         return io.NodeOutput(placed)

@@ -4,16 +4,19 @@ from collections.abc import Callable
 
 from comfy_api.latest import io
 
-from ..pusa_model.clip import Clip, image_clip
-from ..pusa_model.extend import DIRECTIONS, HOP_SEEDS, Plan, extend
-from ..pusa_model.frames import STORES
-from ..pusa_model.transition import transition
-from ..pusa_model.window import WindowSampler, once
-from ..schedulers.frame_rate import METHODS, MODEL_RATE
-from .common import CATEGORY, named_errors, say, warner
+from ..pusa_model.families.lookup import check_model
+from ..pusa_model.families.table import WAN, Family
+from ..pusa_model.timeline.encode import vae_factor
+from ..pusa_model.video.clip import Clip, image_clip
+from ..pusa_model.video.extend import DIRECTIONS, HOP_SEEDS, Plan, extend
+from ..pusa_model.video.frames import STORES
+from ..pusa_model.video.transition import transition
+from ..pusa_model.video.window import WindowSampler, once
+from ..schedulers.frame_rate import METHODS
 from .conditions import VAE_TIP, check_text
 from .sampling import pair_inputs, schedule_inputs, seed_input
-from .video import joined_video, video_clip
+from .shared.common import CATEGORY, named_errors, say, warner
+from .shared.video import joined_video, video_clip
 
 MODEL_TIP = "The Wan model with the Pusa LoRA; for Wan2.2 the high-noise expert."
 NOISE_TIP = (
@@ -65,8 +68,8 @@ def resample_input(optional: bool = False) -> io.Input:
         default="keep",
         optional=optional,
         tooltip=(
-            "Wan moves at 16 frames per second. keep takes the frames of a clip of another rate as they are, so it "
-            "seems slower or faster; nearest and blend go to 16 and back, by the nearest frame or a mix of two."
+            "Wan moves at 16 frames per second, Wan2.2 5B and SkyReels-V2 at 24. keep takes the frames of a clip of another rate "
+            "as they are, so it seems slower or faster; nearest and blend go there and back, by the nearest frame or a mix of two."
         ),
     )
 
@@ -94,13 +97,15 @@ def join_outputs() -> list[io.Output]:
     ]
 
 
-def read_clip(name: str, video, fps: float, resample: str, frames_in: str, warn: Callable[[str], None]) -> Clip:
-    """The clip of a socket that takes a VIDEO or an IMAGE."""
+def read_clip(
+    name: str, video, fps: float, resample: str, frames_in: str, warn: Callable[[str], None], family: Family = WAN
+) -> Clip:
+    """The clip of a socket that takes a VIDEO or an IMAGE, for a model of this family."""
     clip = video_clip(video, frames_in, warn, name) if hasattr(video, "get_components") else image_clip(video, fps, name)
-    if clip.rate != MODEL_RATE and resample == "keep":
+    if clip.rate != family.rate and resample == "keep":
         warn(
-            f"The clip has {float(clip.rate):g} frames per second, Wan moves at {MODEL_RATE}. They are taken as they are; "
-            "set `resample` if the new part moves too fast or too slowly."
+            f"The clip has {float(clip.rate):g} frames per second, {family.name} moves at {family.rate}. They are taken as they "
+            "are; set `resample` if the new part moves too fast or too slowly."
         )
     if clip.width % 2 or clip.height % 2:
         warn(
@@ -185,9 +190,10 @@ class PusaExtendVideo(io.ComfyNode):
         shift, sampler_name, scheduler, color_match, cross_fade, fps, resample, frames_in, model_low=None, boundary=0.875,
         cfg_low=0.0,
     ) -> io.NodeOutput:  # fmt: skip
-        plan = Plan(overlap, new_frames, hops, direction, seed, hop_seed, color_match, cross_fade, resample)
+        family = check_model(model)
+        plan = Plan(overlap, new_frames, hops, direction, seed, hop_seed, color_match, cross_fade, resample, vae_factor(vae))
         warn = once(warner(cls))
-        clip = read_clip("video", video, fps, resample, frames_in, warn)
+        clip = read_clip("video", video, fps, resample, frames_in, warn, family)
         sampler = WindowSampler(
             model, vae, negative, noise, steps, cfg, shift, sampler_name, scheduler, model_low, boundary, cfg_low or None,
             hops, warn,
@@ -257,8 +263,9 @@ class PusaTransition(io.ComfyNode):
         resample="keep",
     ) -> io.NodeOutput:  # fmt: skip
         warn = once(warner(cls))
-        clip = read_clip("video", video, fps, resample, frames_in, warn)
-        after = None if video_after is None else read_clip("video_after", video_after, fps, resample, frames_in, warn)
+        family = check_model(model)
+        clip = read_clip("video", video, fps, resample, frames_in, warn, family)
+        after = None if video_after is None else read_clip("video_after", video_after, fps, resample, frames_in, warn, family)
         sampler = WindowSampler(
             model, vae, negative, noise, steps, cfg, shift, sampler_name, scheduler, model_low, boundary, cfg_low or None,
             warn=warn,

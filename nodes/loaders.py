@@ -1,17 +1,18 @@
 """Nodes that load what makes a Wan model a Pusa model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
 
+from ..pusa_model.families.fps import RATES
 from ..pusa_model.guards import check_pair
-from ..pusa_model.lora import load_lora
+from ..pusa_model.lora.load import load_lora
 from ..schedulers import InputError
-from .common import CATEGORY, named_errors, warner
-from .kept import Kept
-from .model_files import NO_LORA, Files, file_states, load, lora_path, widgets_named
+from .shared.common import CATEGORY, named_errors, warner
+from .shared.kept import Kept
+from .shared.model_files import NO_LORA, Files, file_states, load, lora_path, widgets_named
 
 WEIGHT_DTYPES = ["default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2"]
 STRENGTH_TIP = (
@@ -24,8 +25,8 @@ def model_input(id: str, tooltip: str) -> io.Input:
     return io.Combo.Input(id, options=folder_paths.get_filename_list("diffusion_models"), tooltip=tooltip)
 
 
-def lora_input(id: str, tooltip: str) -> io.Input:
-    return io.Combo.Input(id, options=folder_paths.get_filename_list("loras"), tooltip=tooltip)
+def lora_input(id: str, tooltip: str, others: Sequence[str] = ()) -> io.Input:
+    return io.Combo.Input(id, options=[*folder_paths.get_filename_list("loras"), *others], tooltip=tooltip)
 
 
 def strength_input(id: str, default: float, tooltip: str = STRENGTH_TIP) -> io.Input:
@@ -122,9 +123,18 @@ class PusaModelLoader(ModelLoader):
             inputs=[
                 model_input("unet_name", "The Wan text-to-video file in models/diffusion_models."),
                 dtype_input(),
-                lora_input("lora_name", "The Pusa LoRA file in models/loras."),
+                lora_input(
+                    "lora_name", "The Pusa LoRA file in models/loras; none for Wan2.2 5B and SkyReels-V2 DF.", others=[NO_LORA]
+                ),
                 strength_input("strength", 1.4),
                 *distill_inputs(),
+                io.Combo.Input(
+                    "fps",
+                    options=list(map(str, RATES)),
+                    default=str(RATES[0]),
+                    optional=True,
+                    tooltip="Frames per second that SkyReels-V2 DF 1.3B is told; other models are told none.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[io.Model.Output("model", tooltip="The model with the LoRAs applied.")],
@@ -133,9 +143,9 @@ class PusaModelLoader(ModelLoader):
     @classmethod
     @named_errors
     def execute(
-        cls, unet_name, weight_dtype, lora_name, strength, distill_lora_name=NO_LORA, distill_strength=1.0
+        cls, unet_name, weight_dtype, lora_name, strength, distill_lora_name=NO_LORA, distill_strength=1.0, fps=str(RATES[0])
     ) -> io.NodeOutput:
-        files = Files(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength)
+        files = Files(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength, int(fps))
         return io.NodeOutput(load(files, warner(cls), keep=cls.keep))
 
 

@@ -6,11 +6,11 @@ import comfy.utils
 import folder_paths
 from comfy_api.latest import io
 
-from ..pusa_model.merge import merge
-from ..pusa_model.merge_output import FOLDER, listed_name, output_path
+from ..pusa_model.lora.merge.output import FOLDER, listed_name, output_path
+from ..pusa_model.lora.merge.stream import merge
 from ..schedulers import InputError
-from .common import CATEGORY, named_errors
 from .loaders import NO_LORA, lora_input, lora_path, model_input, strength_input
+from .shared.common import CATEGORY, named_errors
 
 
 class PusaMergeLora(io.ComfyNode):
@@ -66,9 +66,7 @@ class PusaMergeLora(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(
-        cls, base_name, lora_name, strength, filename, overwrite, lora_name_2=NO_LORA, strength_2=1.0
-    ) -> io.NodeOutput:
+    def execute(cls, base_name, lora_name, strength, filename, overwrite, lora_name_2=NO_LORA, strength_2=1.0) -> io.NodeOutput:
         base = folder_paths.get_full_path(FOLDER, base_name)
         if base is None:
             raise InputError(f"`base_name`: there is no file {base_name[:100]!r} in models/{FOLDER}. Choose one from the list.")

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io, ui
 
-from ..pusa_model.plot import plot_levels
+from ..pusa_model.timeline.plot import plot_levels
 from ..schedulers import flow_match_sigmas
-from .common import CATEGORY, PusaCondition, named_errors
+from .shared.common import CATEGORY, PusaCondition, named_errors
 
 
 class PusaConditionPlot(io.ComfyNode):
@@ -37,5 +37,5 @@ class PusaConditionPlot(io.ComfyNode):
     @named_errors
     def execute(cls, condition, steps, shift, sigmas=None) -> io.NodeOutput:
         levels = flow_match_sigmas(steps, shift) if sigmas is None else sigmas.float().cpu()
-        image = plot_levels(levels, condition.vector())
+        image = plot_levels(levels, condition.vector(), condition.factor)
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))

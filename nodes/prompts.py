@@ -4,8 +4,8 @@ import os
 
 from comfy_api.latest import io
 
-from ..pusa_model import prompts
-from .common import CATEGORY, named_errors
+from ..pusa_model.prompts import stored as prompts
+from .shared.common import CATEGORY, named_errors
 
 
 class PusaSavePrompt(io.ComfyNode):
@@ -50,11 +50,7 @@ class PusaLoadPrompt(io.ComfyNode):
             category=CATEGORY,
             description="Reads an encoded prompt that Save Prompt (Pusa) stored, without loading a text encoder.",
             search_aliases=["load conditioning", "cached prompt", "prompt embedding", "skip text encoder"],
-            inputs=[
-                io.Combo.Input(
-                    "prompt_name", options=prompts.stored_prompts(), tooltip="A stored prompt in models/prompts."
-                )
-            ],
+            inputs=[io.Combo.Input("prompt_name", options=prompts.stored_prompts(), tooltip="A stored prompt in models/prompts.")],
             outputs=[io.Conditioning.Output("conditioning", tooltip="The encoded prompt, as it was stored.")],
         )
 

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ..pusa_model import sampling
 from ..schedulers import flow_match_sigmas
-from .common import CATEGORY, PusaCondition, condition_input, named_errors, warner
+from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, warner
 
 SHIFT_TIP = "Timestep shift of the model; replaces an earlier one. Pusa uses 5, more keeps the noise high for longer."
 STEPS_TIP = "Sampling steps. 10 or more; 4 with a LightX2V distillation LoRA."

@@ -9,15 +9,22 @@ import torch
 from torch import Tensor
 
 from ..schedulers import InputError, multiplier_vector, pixel_frames, pixel_length
-from .families import other_latent
-from .finite import all_finite
+from ..schedulers.finite import all_finite
+from ..schedulers.geometry import FACTOR
+from .families.lookup import of_channels, whose_latent
 
 
 def describe_target(shape: tuple[int, int, int, int]) -> str:
     """The target in words: ``21 latent frames (81 pixel frames) of 104 x 60 latent pixels with 16 channels``."""
     channels, length, height, width = shape
-    frames = f"{length} latent frames ({pixel_length(length)} pixel frames)"
+    frames = f"{length} latent frames ({pixel_length(length, factor_of(channels))} pixel frames)"
     return f"{frames} of {width} x {height} latent pixels with {channels} channels"
+
+
+def factor_of(channels: int) -> int:
+    """Pixel frames of a latent frame of so many channels; Wan's where no family has so many."""
+    family = of_channels(channels)
+    return FACTOR if family is None else family.factor
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no truth value to compare by
@@ -43,7 +50,7 @@ class Condition:
         Raises:
             InputError: the latent is not that of a video, is that of another family, or is empty.
         """
-        family = other_latent(latent)
+        family = None if latent.ndim == 5 and of_channels(latent.shape[1]) else whose_latent(latent)
         if latent.ndim != 5 or family is not None or not latent.numel():
             whose = f", as those of {family} have" if family else ""
             raise InputError(
@@ -68,7 +75,7 @@ class Condition:
             if not 0 <= multiplier <= 1:
                 raise InputError(f"the noise multiplier {multiplier} of latent frame {position} is outside 0 to 1.")
             if position in taken:
-                held = pixel_frames(position)
+                held = pixel_frames(position, self.factor)
                 raise InputError(
                     f"latent frame {position} (pixel frames {held[0]} to {held[-1]}) is given twice. Every latent frame "
                     "takes one condition; move one of them or leave it out."
@@ -86,11 +93,12 @@ class Condition:
         channels, _, height, width = self.target
         expected = (channels, len(positions), height, width)
         if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
-            family = other_latent(frames)
-            whose = f" (as those of {family} have)" if family else ""
+            family = whose_latent(frames)
+            whose = f" (as those of {family} have)" if family and frames.shape[1] != channels else ""
             raise InputError(
                 f"the condition frames have the shape {tuple(frames.shape)}{whose}, but [batch, {', '.join(map(str, expected))}] "
-                f"(channels, frames, height, width) is needed: {len(positions)} positions on {describe_target(self.target)}."
+                f"(channels, frames, height, width) is needed: {len(positions)} positions on {describe_target(self.target)}"
+                f"{self._whose(frames)}."
             )
         if not all_finite(frames):
             raise InputError("the condition frames hold values that are not finite (NaN or infinity).")
@@ -114,17 +122,27 @@ class Condition:
         """
         if latent.ndim != 5 or tuple(latent.shape[1:]) != self.target:
             found = describe_target(tuple(latent.shape[1:])) if latent.ndim == 5 else f"the shape {tuple(latent.shape)}"
-            family = other_latent(latent)
-            found += f", as those of {family} have" if family else ""
+            family = whose_latent(latent)
+            found += f", as those of {family} have" if family and latent.shape[1] != self.target[0] else ""
             raise InputError(
-                f"the condition was made for {describe_target(self.target)}, the latent has {found}. Connect the same "
-                "latent to the condition nodes and to the sampler."
+                f"the condition was made for {describe_target(self.target)}{self._whose(latent)}, the latent has {found}. Connect "
+                "the same latent to the condition nodes and to the sampler."
             )
         if self.frames.shape[0] not in (1, latent.shape[0]):
             raise InputError(
                 f"the condition holds a batch of {self.frames.shape[0]}, the latent one of {latent.shape[0]}; "
                 "use the same batch or a single condition."
             )
+
+    def _whose(self, other: Tensor) -> str:
+        """The family of the target in words, where a latent beside it is of another one."""
+        family = of_channels(self.target[0])
+        return f", those of {family.name}" if family and other.ndim == 5 and other.shape[1] != self.target[0] else ""
+
+    @property
+    def factor(self) -> int:
+        """Pixel frames of a latent frame of the target."""
+        return factor_of(self.target[0])
 
     @property
     def conditioned(self) -> bool:

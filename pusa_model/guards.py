@@ -1,70 +1,15 @@
-"""Which models can take one timestep per latent frame, and the words for those that cannot."""
+"""What two experts must have in common, and what is probably not meant about a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import comfy.ldm.wan.model
-import comfy.model_sampling
-
 from ..schedulers import InputError
-from .on_model import has_unknown_loras, pusa_lora_on
-from .provenance import applied_loras, expert_of, model_file
+from .families.lookup import model_file, network_record, of_model
+from .lora.on_model import has_unknown_loras, pusa_lora_on
+from .lora.provenance import applied_loras, expert_of
 
 FEW_STEPS = 8
-WANTED = "Use a plain Wan text-to-video model: Wan2.1-T2V-14B, or the Wan2.2-T2V-A14B high and low noise models."
-
-OTHER_WAN_MODELS = {
-    "AnimateWanModel": "Wan2.2 Animate",
-    "CameraWanModel": "Wan Camera Control",
-    "CausalWanModel": "a causal autoregressive Wan",
-    "HumoWanModel": "HuMo",
-    "SCAILWanModel": "SCAIL",
-    "SCAIL2WanModel": "SCAIL 2",
-    "VaceWanModel": "Wan VACE",
-    "WanDancerModel": "WanDancer",
-    "WanModel_S2V": "Wan2.2 S2V (sound to video)",
-}
-
-
-def describe_model(model) -> str | None:
-    """What a MODEL is, in words, if it cannot take a vector of timesteps; None if it can."""
-    network = model.get_model_object("diffusion_model")
-    network = getattr(network, "_orig_mod", network)  # torch.compile keeps the module it compiled here
-    kind = network_class(model, network)
-    if not issubclass(kind, comfy.ldm.wan.model.WanModel):
-        return f"not a Wan model ({type(model.model).__name__})"
-    if kind is not comfy.ldm.wan.model.WanModel:
-        return OTHER_WAN_MODELS.get(kind.__name__, f"a special Wan model ({kind.__name__})")
-    channels = network.patch_embedding.weight.shape[1]
-    if channels != network.out_dim:
-        return f"a Wan image-to-video or control model ({channels} input channels; text-to-video has {network.out_dim})"
-    return None
-
-
-def network_class(model, network) -> type:
-    """The class of a MODEL's network as it will be sampled.
-
-    Packs change the class of the one network that all clones share, by an object patch on a clone. It is in force while that clone
-    is loaded, so the live network may wear the class of another clone.
-    """
-    if network is model.model.diffusion_model:
-        return model.get_model_object("diffusion_model.__class__")
-    return type(network)
-
-
-def check_model(model, name: str = "model") -> None:
-    """Refuse a MODEL that is not a plain Wan text-to-video model with flow-matching sampling.
-
-    Raises:
-        InputError: names what the model is and what to use instead.
-    """
-    found = describe_model(model)
-    if found is not None:
-        raise InputError(f"`{name}` is {found}. It cannot take one timestep per latent frame. {WANTED}")
-    sampling = model.get_model_object("model_sampling")
-    if not isinstance(sampling, comfy.model_sampling.CONST):
-        raise InputError(f"`{name}` is set to sample with {type(sampling).__name__}, which is not flow matching.")
 
 
 def check_pair(high, low) -> None:
@@ -102,7 +47,10 @@ def advice(model, cfg: float, steps: int, conditioned: bool) -> list[str]:
         conditioned: whether the run has condition frames.
     """
     found, distilled = [], [lora.name for lora in applied_loras(model) if lora.distilled]
-    if conditioned and not pusa_lora_on(model):
+    network = network_record(model)
+    if conditioned and network.remark is not None:
+        found.append(f"The model is {network.words}; {network.remark}.")
+    if conditioned and of_model(model).needs_lora and not pusa_lora_on(model):
         others = ", ".join(distilled) or ("LoRAs of another kind" if has_unknown_loras(model) else "")
         there = f"No Pusa LoRA is on the model, only {others}" if others else "No LoRA is on the model"
         found.append(f"{there}. Without the Pusa LoRA the video follows the prompt and ignores the given frames.")

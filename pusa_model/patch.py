@@ -26,13 +26,16 @@ from torch import Tensor
 from ..schedulers import InputError, frame_levels
 from .bystanders import foreign_forward
 from .condition import Condition
-from .guards import check_model
+from .families.lookup import check_model, network_record
+from .families.networks import Network, padded_tokens
+from .families.references import with_references
+from .families.time_embedding import exchange_forwards, rows_of_call
+from .lora.on_model import check_lora_once
 from .modulation import add_replacements, frame_blocks
-from .on_model import check_lora_once
 from .own_path import OwnPath, is_core, needs_own_path
 from .part_of_time import PLACES, with_places
 from .run import KEY, Run, begun, check_begun, run_of
-from .slices import FRAMES, GRID
+from .slices import GROUP, ROWS
 
 NOISED = (
     "Connect the `latent` of Apply Condition (Pusa) to the sampler as it is, with RandomNoise: AddNoise brings all frames to one "
@@ -57,13 +60,15 @@ def apply_condition(model, condition: Condition, node: str | None = None):
     check_model(model)
     if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, KEY):
         raise InputError(
-            "the model already carries a Pusa condition. Chain condition nodes through their `condition` input and "
-            "apply them once."
+            "the model already carries a Pusa condition. Chain condition nodes through their `condition` input and apply them once."
         )
     patched = model.clone()
     multipliers = condition.vector()
     if bool((multipliers < 1).any()):
-        patch = FramePatch(condition, node)
+        network = network_record(model)
+        if network.one_number:
+            exchange_forwards(patched)
+        patch = FramePatch(condition, network, node)
         patched.add_callback_with_key(CallbacksMP.ON_PRE_RUN, KEY, check_begun)
         patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, patch.outer_sample)
         patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, patch.sampler_sample)
@@ -93,8 +98,8 @@ def condition_latent(model, latent: Tensor, condition: Condition) -> Tensor:
 class FramePatch:
     """The wrappers of one condition. Holds no state of a run."""
 
-    def __init__(self, condition: Condition, node: str | None) -> None:
-        self.condition, self.node = condition, node
+    def __init__(self, condition: Condition, network: Network, node: str | None) -> None:
+        self.condition, self.network, self.node = condition, network, node
         self.multipliers = condition.vector()
         self.conditioned = (self.multipliers < 1).nonzero()[:, 0].tolist()
         self.clean = (self.multipliers == 0).nonzero()[:, 0].tolist()
@@ -191,21 +196,24 @@ class FramePatch:
         """Give the model one timestep per latent frame, [B] becomes [B, T], and blocks that modulate per frame."""
         run = run_of(transformer_options)
         run.reach()
-        if kwargs.get("context_latents") is not None:
-            raise InputError("in-context reference latents cannot be combined with a Pusa condition: they have no frame.")
         multipliers = run.window(transformer_options, kwargs.pop(PLACES, None), timestep.device)
         if x.shape[2] != multipliers.shape[1]:
             raise InputError(f"the model was given {x.shape[2]} latent frames, the Pusa condition has {multipliers.shape[1]}.")
-        if time_dim_concat is not None:
-            free = multipliers.new_ones(multipliers.shape[0], time_dim_concat.shape[2])
-            multipliers = torch.cat([multipliers, free], dim=1)
         # Asked anew at every call, because blocks that are compiled one by one are in the network only while it is called.
         network = executor.class_obj
+        tokens = padded_tokens(network, x.shape[3:])
+        given = timestep.reshape(timestep.shape[0], -1)
+        streams = self.network.streams(network, {**kwargs, "time_dim_concat": time_dim_concat})
+        timesteps, group = with_references(given * multipliers.to(given.dtype), given.amax(1, keepdim=True), tokens, *streams)
+        rows, own_group = timesteps.shape[1], self.network.own_group
+        if own_group is not None:
+            rows, group = None, own_group(tokens, kwargs)
         add_replacements(transformer_options, frame_blocks(network), len(network.blocks))
-        frames, (_, *patch) = multipliers.shape[1], network.patch_size
-        transformer_options |= {FRAMES: frames, GRID: (frames, *(-(-side // size) for side, size in zip(x.shape[3:], patch)))}
-        timesteps = timestep.reshape(timestep.shape[0], -1) * multipliers.to(timestep.dtype)
-        return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
+        transformer_options |= {ROWS: rows, GROUP: group}
+        if not self.network.one_number:
+            return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
+        with rows_of_call(timesteps.shape[0]):
+            return executor(x, timesteps.flatten(), context, clip_fea, time_dim_concat, transformer_options, **kwargs)
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ..schedulers import InputError, expert_switch, flow_match_sigmas
 from .condition import Condition
-from .guards import advice, check_model, check_pair
-from .on_model import check_lora_once
+from .families.lookup import EMPTY_LATENT_SCALE, check_model, video_latent
+from .guards import advice, check_pair
+from .lora.on_model import check_lora_once
 from .patch import apply_condition, condition_latent
-from .prompt_check import check_prompts
+from .prompts.check import check_prompts
 
 FLOW_MATCH = "flow_match"
-EMPTY_LATENT_SCALE = ("downscale_ratio_spacial", "downscale_ratio_temporal")  # by which ComfyUI's empty latents tell their VAE's
 SCHEDULERS = [FLOW_MATCH, *comfy.samplers.SCHEDULER_NAMES]
 
 
@@ -29,13 +29,7 @@ def with_shift(model, shift: float):
     """Clone a MODEL with another timestep shift, through ComfyUI's own ModelSamplingSD3 node."""
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-    return ModelSamplingSD3().patch(model, shift)[0]
-
-
-def video_latent(model, latent: dict[str, Any]) -> Tensor:
-    """Samples [B, C, T, h, w] of a LATENT dict, an empty one brought to the model's channels as KSampler does."""
-    scale = {key: latent[key] for key in EMPTY_LATENT_SCALE if key in latent}
-    return comfy.sample.fix_empty_latent_channels(model, latent["samples"], **scale)
+    return ModelSamplingSD3().patch(model, shift, multiplier=check_model(model).multiplier)[0]
 
 
 def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,43 +18,51 @@ from torch import Tensor
 
 from ..schedulers import InputError
 
-FRAMES = "pusa_frames"  # in the options of a call: latent frames that the network was given a timestep for
+ROWS = "pusa_rows"  # in the options of a call: timesteps that the network was given; None where it adds some of its own
+GROUP = "pusa_group"  # tokens that each of them stands for: those of a frame, or a part of them beside references of another size
 GRID = "grid_sizes"  # where ComfyUI's Wan puts (T, h, w) of the call, in tokens
 
 
 def own_rows(vector: Tensor, tokens: int, options: dict[str, Any]) -> Tensor | None:
-    """Rows of the modulations [B, T, 6, C] for a block's tokens, one for each run of them; None if it has all tokens of the clip.
+    """Rows of the modulations [B, R, 6, C] for a block's tokens, one for each run of them; None if it has all tokens of the call.
 
     Raises:
-        InputError: something between the sampler and the block has changed the timesteps, or the tokens are not those of the clip.
+        InputError: something between the sampler and the block has changed the timesteps, or the tokens are not those of the call.
     """
-    expected, grid = options.get(FRAMES), options.get(GRID)
+    expected, grid = options.get(ROWS), options.get(GRID)
     if expected is not None and (vector.ndim != 4 or vector.shape[1] != expected):
         found = vector.shape[1] if vector.ndim == 4 else 1
         raise InputError(
-            f"the network was given a timestep for each of {expected} latent frames, its blocks get {found}: another node has "
-            "changed them on the way. Remove the node that patches the model."
+            f"the network was given {expected} timesteps for its latent frames, its blocks get {found}: another node has changed "
+            "them on the way. Remove the node that patches the model."
         )
-    if grid is None or tokens == math.prod(grid):
+    group = options.get(GROUP) or grid and math.prod(grid[1:])
+    if not group or tokens == vector.shape[1] * group:
         return None
-    if tokens > math.prod(grid):
+    total = vector.shape[1] * group
+    if ROWS in options and expected is None:
         raise InputError(
-            f"the network was given {tokens - math.prod(grid)} tokens beside those of the clip (a reference picture), which have "
-            "no frame. Remove the reference, or sample without a condition."
+            f"the network has {tokens} tokens for {vector.shape[1]} timesteps of {group} each, so the pictures beside the clip do "
+            "not divide evenly. Give them the size of the clip, a multiple of 128 pixels on both sides."
         )
-    return torch.tensor(frames_of_slice(grid, tokens, rank_of_slice(math.prod(grid), tokens)), device=vector.device)
+    if tokens > total:
+        raise InputError(
+            f"the network was given {tokens - total} tokens beside those of the clip (a reference picture), which have no frame. "
+            "Remove the reference, or sample without a condition."
+        )
+    return torch.tensor(rows_of_slice(vector.shape[1], group, tokens, rank_of_slice(total, tokens)), device=vector.device)
 
 
-def frames_of_slice(grid: Sequence[int], tokens: int, rank: int) -> list[int]:
-    """The frame of each run of tokens in a slice.
+def rows_of_slice(rows: int, group: int, tokens: int, rank: int) -> list[int]:
+    """The row of each run of tokens in a slice.
 
     Args:
-        grid: (T, h, w) of the whole clip, in tokens.
+        rows: of the modulations of all tokens.
+        group: tokens of each.
         tokens: n, of the slice; those of the last one may run over the end of the clip.
     """
-    frames, per_frame = grid[0], math.prod(grid[1:])
-    run = math.gcd(per_frame, tokens)
-    return [min((rank * tokens + start) // per_frame, frames - 1) for start in range(0, tokens, run)]
+    run = math.gcd(group, tokens)
+    return [min((rank * tokens + start) // group, rows - 1) for start in range(0, tokens, run)]
 
 
 def rank_of_slice(total: int, tokens: int) -> int:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .errors import InputError
 
-MODEL_RATE = Fraction(16)  # frames per second that Wan was trained at
 METHODS = ("keep", "nearest", "blend")
 
 
@@ -23,6 +22,7 @@ class Resampling:
         rate: frames per second of the clip, above 0.
         method: ``keep`` takes a frame of the clip for a frame of the model, whatever the rate; ``nearest`` takes the frame
             that is nearest in time; ``blend`` mixes the two frames around a time in proportion.
+        model_rate: frames per second that the model was trained at; Wan's.
 
     Raises:
         InputError: an unknown method, or a rate that is not a number above 0.
@@ -30,6 +30,7 @@ class Resampling:
 
     rate: Fraction
     method: str = "keep"
+    model_rate: Fraction = Fraction(16)
 
     def __post_init__(self):
         if self.method not in METHODS:
@@ -40,7 +41,7 @@ class Resampling:
     @property
     def ratio(self) -> Fraction:
         """Steps of the clip in one step of the model: 3/2 for a clip of 24 frames per second."""
-        return Fraction(1) if self.method == "keep" else self.rate / MODEL_RATE
+        return Fraction(1) if self.method == "keep" else self.rate / self.model_rate
 
     def clip_steps(self, model_steps: int) -> int:
         """Steps of the clip that lie within the first ``model_steps`` steps of the model."""

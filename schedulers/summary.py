@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 
-from .geometry import pixel_frames
+from .geometry import FACTOR, pixel_frames
 
 SHOWN = 6  # entries; of more, the first ones and the last
 
 
-def summary(latents: Sequence[int], multipliers: Sequence[float], asked: Sequence[int] | None = None, earlier: int = 0) -> str:
+def summary(
+    latents: Sequence[int],
+    multipliers: Sequence[float],
+    asked: Sequence[int] | None = None,
+    earlier: int = 0,
+    factor: int = FACTOR,
+) -> str:
     """The condition frames that a node adds: ``0 -> latent 0, clean; 80 -> latent 20, level 0.5``.
 
     Args:
@@ -15,8 +21,9 @@ def summary(latents: Sequence[int], multipliers: Sequence[float], asked: Sequenc
         multipliers: m in [0, 1], one per latent frame.
         asked: the video frame that each was asked for; without it, the video frames that it holds are named.
         earlier: condition frames that were there before.
+        factor: pixel frames of a latent frame.
     """
-    frames = [range(frame, frame + 1) for frame in asked] if asked is not None else list(map(pixel_frames, latents))
+    frames = [range(frame, frame + 1) for frame in asked] if asked is not None else [pixel_frames(each, factor) for each in latents]
     entries = [
         f"{_span(frames[first], frames[last])} -> latent{'s' * (last > first)} "
         f"{_span(latents[first : first + 1], latents[last : last + 1])}, {_level(multipliers[first])}"

@@ -73,9 +73,7 @@ def description(task: str) -> dict:
 def reference(task: str, variant: str) -> Reference:
     about = description(task)
     tensors = load_file(FOLDER / INDEX["tasks"][task]["file"])
-    return Reference(
-        about, about["variants"][variant], tensors, tensors[f"{variant}/final"], tensors[f"{variant}/timesteps"]
-    )
+    return Reference(about, about["variants"][variant], tensors, tensors[f"{variant}/final"], tensors[f"{variant}/timesteps"])
 
 
 def weights(low_noise: bool = False) -> dict[str, torch.Tensor]:

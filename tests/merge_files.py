@@ -5,7 +5,7 @@ import json
 import pytest
 import tiny
 import torch
-from pusa.pusa_model.merge import merge
+from pusa.pusa_model.lora.merge.stream import merge
 from pusa.schedulers import InputError
 from safetensors.torch import save_file
 

@@ -2,7 +2,8 @@
 
 import comfy.latent_formats
 import torch
-from pusa.pusa_model import sampling, timeline
+from pusa.pusa_model import sampling
+from pusa.pusa_model.timeline import placing as timeline
 
 FORMAT = comfy.latent_formats.Wan21()
 

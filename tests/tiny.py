@@ -1,6 +1,6 @@
 """Tiny Wan, Wan VAE, LoRA and prompts with seeded random weights: the real architectures in about three megabytes.
 
-    python -m tests.tiny MODELS_DIR        write them where ComfyUI looks for models
+python -m tests.tiny MODELS_DIR        write them where ComfyUI looks for models
 """
 
 import sys
@@ -36,8 +36,15 @@ def wan_weights(
 ) -> dict[str, torch.Tensor]:
     """State dict of a Wan2.1 text-to-video network of width 128 (or of one of its relatives) with small random weights."""
     built = network(
-        in_dim=channels, dim=WIDTH, ffn_dim=2 * WIDTH, num_heads=1, num_layers=layers, text_dim=TEXT_WIDTH,
-        dtype=torch.float32, operations=comfy.ops.manual_cast, **config,
+        in_dim=channels,
+        dim=WIDTH,
+        ffn_dim=2 * WIDTH,
+        num_heads=1,
+        num_layers=layers,
+        text_dim=TEXT_WIDTH,
+        dtype=torch.float32,
+        operations=comfy.ops.manual_cast,
+        **config,
     )
     return randomised(built.state_dict(), seed)
 
@@ -64,8 +71,15 @@ def wan_model(weights: dict[str, torch.Tensor]):
 
 def vae_weights(seed: int = 1) -> dict[str, torch.Tensor]:
     """State dict of a Wan2.1 VAE of width 8 with random weights."""
-    network = comfy.ldm.wan.vae.WanVAE(dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2,
-                                       attn_scales=[], temperal_downsample=[False, True, True], dropout=0.0)
+    network = comfy.ldm.wan.vae.WanVAE(
+        dim=8,
+        z_dim=16,
+        dim_mult=[1, 2, 4, 4],
+        num_res_blocks=2,
+        attn_scales=[],
+        temperal_downsample=[False, True, True],
+        dropout=0.0,
+    )
     return randomised(network.state_dict(), seed)
 
 
@@ -96,7 +110,7 @@ def prompt(seed: int, tokens: int = 8) -> list:
 def write(models: Path) -> None:
     """Write every tiny model into ComfyUI's models folder."""
     host_comfyui.load_pack()
-    from pusa.pusa_model.prompts import pack_prompt
+    from pusa.pusa_model.prompts.stored import pack_prompt
 
     files = {
         "diffusion_models/pusa_tiny_wan": wan_weights(0),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 import torch
 
-from ..pusa_model.files import write_whole
+from ..pusa_model.storage.files import write_whole
 from ..schedulers import InputError
 
 VERSION = 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 if __name__ == "__main__":
     import sys
 
-    from cli.host import pack_module  # imports this module again, as a part of the pack, where the relative imports work
+    from hosting.process import pack_module  # imports this module again, as a part of the pack, where the relative imports work
 
     sys.exit(pack_module("training.encode").main(sys.argv[1:]))
 
@@ -25,9 +25,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..cli.host import has_gpu, start_comfyui
+from hosting.process import has_gpu, start_comfyui
+
 from ..schedulers import InputError, check_length
-from .datasets import Item, Skipped, find_items
+from .data.datasets import Item, Skipped, find_items
 from .store import StoreWriter
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
@@ -104,7 +105,9 @@ def fingerprint(path: Path) -> str:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
-        prog="python -m training.encode", description=__doc__.splitlines()[0], allow_abbrev=False,
+        prog="python -m training.encode",
+        description=__doc__.splitlines()[0],
+        allow_abbrev=False,
         epilog="COMFYUI_PATH names the ComfyUI folder, the one with main.py. See training/README.md.",
     )
     top.add_argument("dataset", metavar="DATASET", help="folder with metadata.csv, or with clip.mp4 beside clip.txt")
@@ -143,9 +146,9 @@ def main(argv: list[str]) -> int:
 def encode_dataset(items: Sequence[Item], arguments: argparse.Namespace) -> Report:
     """Encode with ComfyUI's VAE and text encoder, which are loaded when they are needed."""
     start_comfyui(arguments.cpu or not has_gpu())
-    from ..pusa_model.merged import sha256
-    from .clips import read_clip, read_picture
-    from .encoders import text_encoder, video_encoder
+    from ..pusa_model.lora.merged import sha256
+    from .data.clips import read_clip, read_picture
+    from .data.encoders import text_encoder, video_encoder
 
     if not Path(arguments.vae).is_file():
         raise InputError(f"`vae`: there is no file {arguments.vae}.")

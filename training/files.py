@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..pusa_model.files import write_whole
-from ..pusa_model.safetensors_stream import DTYPE_NAMES, as_bytes, pack_header
+from ..pusa_model.storage.files import write_whole
+from ..pusa_model.storage.safetensors_stream import DTYPE_NAMES, as_bytes, pack_header
 
 
 def write_json(path: Path, content: dict) -> None:

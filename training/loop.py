@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from ..schedulers import InputError
 from .checkpoint import find_checkpoint, random_state, read_checkpoint, save_checkpoint, set_random_state
+from .data.order import Order, generator
 from .interrupt import Interrupt
-from .network import training_mode, velocity
-from .objective import loss, noised, target
-from .order import Order, generator
+from .method.network import training_mode, velocity
+from .method.objective import loss, noised, target
+from .method.timesteps import draw_levels
 from .settings import Settings, check_same
-from .timesteps import draw_levels
 
 RECENT = 50  # steps that the shown loss is the mean of
 _SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
@@ -74,7 +74,7 @@ def train(
         levels: draws the noise levels in place of ``draw_levels``.
         validate: called with the network and the step every ``validate_every`` steps; the numbers it returns are shown.
             Random numbers that it draws have no influence on the run.
-        on_save: called with the network and the result so far, on the main process, after each checkpoint.
+        on_save: called with the network and the result so far, on the main process, before each checkpoint.
         show: a progress bar with loss, learning rate and time left.
 
     Raises:
@@ -195,8 +195,10 @@ class Run:
         return numbers
 
     def save(self, then: Callable[[Module, Result], None] | None) -> None:
-        """Write a checkpoint, if there is a folder for it."""
+        """Write what the run leaves at this step, then, if there is a folder for it, a checkpoint, behind which a run goes on."""
         states = gather_object([random_state()]) if self.world > 1 else [random_state()]
+        if self.accelerator.is_main_process and then is not None:
+            then(self.network, self.result)
         if self.accelerator.is_main_process and self.folder is not None:
             content = {
                 "settings": self.settings.as_dict(),
@@ -208,8 +210,6 @@ class Run:
                 "random": states,
             }
             save_checkpoint(self.folder, self.result.step, content, self.settings.keep)
-        if self.accelerator.is_main_process and then is not None:
-            then(self.network, self.result)
         self.accelerator.wait_for_everyone()
 
     def restore(self, path: Path) -> None:

@@ -45,8 +45,10 @@ SPECIAL = ("activations", "sigma_min", "sigma_max", "validate_every")
 def parser() -> argparse.ArgumentParser:
     """The command line: a setting of ``Settings`` is an option of the same name."""
     top = argparse.ArgumentParser(
-        prog="python -m training.train", description="Stage 2: train a LoRA, or the whole network, on encoded clips.",
-        epilog="COMFYUI_PATH names the ComfyUI folder, the one with main.py. See training/README.md.", allow_abbrev=False,
+        prog="python -m training.train",
+        description="Stage 2: train a LoRA, or the whole network, on encoded clips.",
+        epilog="COMFYUI_PATH names the ComfyUI folder, the one with main.py. See training/README.md.",
+        allow_abbrev=False,
     )
     top.add_argument("store", metavar="STORE", help="folder that python -m training.encode wrote")
     top.add_argument("--model", required=True, help="a Wan text-to-video model, any file that ComfyUI loads")

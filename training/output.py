@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from ..cli.host import ROOT
+from hosting.process import ROOT
+
 from .files import write_tensors
-from .lora import lora_tensors
-from .network import Base
+from .method.lora import lora_tensors
+from .method.network import Base
 
 METADATA = "pusa_training"
 

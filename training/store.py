@@ -19,8 +19,8 @@ from pathlib import Path
 import safetensors
 from torch import Tensor
 
-from ..pusa_model.files import is_part, make_folder
-from ..pusa_model.tensor_hash import tensor_hash
+from ..pusa_model.storage.files import is_part, make_folder
+from ..pusa_model.storage.tensor_hash import tensor_hash
 from ..schedulers import InputError
 from .files import write_json, write_tensors
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 if __name__ == "__main__":
     import sys
 
-    from cli.host import pack_module  # imports this module again, as a part of the pack, where the relative imports work
+    from hosting.process import pack_module  # imports this module again, as a part of the pack, where the relative imports work
 
     sys.exit(pack_module("training.train").main(sys.argv[1:]))
 
@@ -17,7 +17,8 @@ import os
 import sys
 from pathlib import Path
 
-from ..cli.host import has_gpu, start_comfyui
+from hosting.process import has_gpu, start_comfyui
+
 from ..schedulers import InputError
 from .options import DTYPES, parser, settings_of
 
@@ -47,10 +48,10 @@ def run(arguments: argparse.Namespace, settings):
     """Load, train and save; returns the ``Result``."""
     from accelerate import PartialState
 
-    from .encoded import EncodedDataset
+    from .data.encoded import EncodedDataset
     from .loop import train
-    from .lora import add_lora
-    from .network import load_base
+    from .method.lora import add_lora
+    from .method.network import load_base
     from .output import save_trained
 
     state = PartialState(cpu=arguments.cpu)  # sets the device of this process, before ComfyUI asks for it
@@ -84,7 +85,7 @@ def check_expert(expert: str | None, model: str) -> None:
     Raises:
         InputError: the name says high and ``expert`` low, or the other way round.
     """
-    from ..pusa_model.provenance import expert_of
+    from ..pusa_model.lora.provenance import expert_of
 
     if expert and expert_of(model) not in (None, expert):
         raise InputError(f"--expert is {expert}, but {Path(model).name} is the {expert_of(model)}-noise expert of Wan2.2.")
@@ -110,7 +111,7 @@ def base_hash(path: Path) -> str:
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    from ..pusa_model.merged import sha256
+    from ..pusa_model.lora.merged import sha256
 
     found = [sha256(path) if PartialState().is_main_process else ""]
     return broadcast_object_list(found)[0] if PartialState().num_processes > 1 else found[0]

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from cli.host import start_comfyui
+from hosting.process import start_comfyui
 
-from ..report import Table, hardware
+from ..measure.report import Table, hardware
 from . import cancels, commands, hostile_files, inputs, kills, mixed, servers
 from .host import Bench, make_base
 from .tally import KINDS, Tally

@@ -6,8 +6,8 @@ import time
 
 from .host import Bench
 from .kills import leftovers
+from .material.references import extension, merged, reference, stored, transition
 from .mixed import FOLDERS
-from .references import extension, merged, reference, stored, transition
 from .tally import Tally
 
 UNDISTURBED = 10**6  # seed of the runs that say how long a graph takes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import av
 
-from cli.host import ROOT
+from hosting.process import ROOT
 
 from .host import Bench
 from .kills import files, leftovers

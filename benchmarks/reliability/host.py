@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.client import ComfyClient, ComfyError, ExecutionFailed, ExecutionInterrupted, PromptRejected, ServerUnreachable
-from cli.host import ROOT
-from cli.server import ComfyServer, ServerDied, cpu_arguments
 from devtools.places import PACK_NAME, prepare_base
+from hosting.client import ComfyClient, ComfyError, ExecutionFailed, ExecutionInterrupted, PromptRejected, ServerUnreachable
+from hosting.process import ROOT
+from hosting.server import ComfyServer, ServerDied, cpu_arguments
 
-from .films import write_inputs
+from .material.films import write_inputs
 
 PATIENCE = 90.0  # seconds for one small graph on a busy machine, after which it hangs
 PACK = f"custom_nodes/{PACK_NAME}/"
@@ -119,7 +119,7 @@ def copied_base(base: Path, folder: Path) -> Path:
 
 def _prepared(folder: Path) -> Path:
     base = prepare_base(folder, ROOT)
-    shutil.copy(Path(__file__).with_name("probe.py"), base / "custom_nodes" / "reliability_probe.py")
+    shutil.copy(Path(__file__).with_name("material") / "probe.py", base / "custom_nodes" / "reliability_probe.py")
     return base
 
 

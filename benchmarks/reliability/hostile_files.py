@@ -10,10 +10,10 @@ import safetensors
 import safetensors.torch
 import torch
 
-from .damage import damaged
-from .films import CONTAINERS, write_film
 from .host import Answer, Bench
-from .references import LOADERS, PROMPTS, SAMPLED, extension, merged, node, probe
+from .material.damage import damaged
+from .material.films import CONTAINERS, write_film
+from .material.references import LOADERS, PROMPTS, SAMPLED, extension, merged, node, probe
 from .tally import Tally
 
 Given = tuple[str, bytes]  # a suffix and a sound file

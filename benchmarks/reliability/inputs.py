@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from .drafts import OURS, Draft
 from .host import Answer, Bench
 from .judge import wrong_result
+from .material.drafts import OURS, Draft
 from .tally import Tally
 
 NAN, INF = float("nan"), float("inf")

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .host import Bench
+from .material.victims import VICTIMS, Victim
 from .tally import Tally
-from .victims import VICTIMS, Victim
 
 LONGEST = 120.0  # seconds for one run of a writer
 

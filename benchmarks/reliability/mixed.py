@@ -7,7 +7,7 @@ import statistics
 from .host import Bench
 from .inputs import hostile
 from .kills import files, leftovers
-from .references import reference
+from .material.references import reference
 from .tally import Tally
 
 EVERY = 50  # graphs between two reference graphs

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .host import Bench, copied_base
-from .references import extension, node
+from .material.references import extension, node
 from .tally import Tally
 
 CHANGES = {

@@ -9,7 +9,7 @@ import host_comfyui
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
 from benchmarks.__main__ import HEAD, NAMES, with_part  # noqa: E402
-from benchmarks.report import hardware  # noqa: E402
+from benchmarks.measure.report import hardware  # noqa: E402
 from devtools.commands import measurements  # noqa: E402
 
 

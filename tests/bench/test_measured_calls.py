@@ -9,9 +9,10 @@ import torch
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
-from benchmarks import attention, length, lora, networks, runs, timesteps  # noqa: E402
-from benchmarks.products import alike, recorded  # noqa: E402
-from benchmarks.side_by_side import timed  # noqa: E402
+from benchmarks import attention, length, lora, runs, timesteps
+from benchmarks.measure import networks  # noqa: E402
+from benchmarks.measure.products import alike, recorded  # noqa: E402
+from benchmarks.measure.side_by_side import timed  # noqa: E402
 
 SIZE = next(iter(networks.SIZES))
 

@@ -9,7 +9,7 @@ import torch
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
-from benchmarks.peaks import CLEAR, allocated, peaks, resident  # noqa: E402
+from benchmarks.measure.peaks import CLEAR, allocated, peaks, resident  # noqa: E402
 
 PART = 32 * 2**20  # bytes
 

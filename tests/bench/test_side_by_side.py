@@ -9,9 +9,9 @@ import torch
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
-from benchmarks.products import Part  # noqa: E402
-from benchmarks.report import Limit, Table, fine_cells, memory_cells, time_cells  # noqa: E402
-from benchmarks.side_by_side import Times, interleaved, uncertainty  # noqa: E402
+from benchmarks.measure.products import Part  # noqa: E402
+from benchmarks.measure.report import Limit, Table, fine_cells, memory_cells, time_cells  # noqa: E402
+from benchmarks.measure.side_by_side import Times, interleaved, uncertainty  # noqa: E402
 
 MEBIBYTE = 2**20
 

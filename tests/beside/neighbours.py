@@ -179,9 +179,7 @@ class PastPredictNoise(comfy.samplers.CFGGuider):
 class PastSamplerSample(comfy.samplers.CFGGuider):
     """A guider that calls the sampler itself."""
 
-    def inner_sample(
-        self, noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs
-    ):
+    def inner_sample(self, noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs):
         self.conds = comfy.samplers.process_conds(self.inner_model, noise, self.conds, device, latent_image, denoise_mask, seed)
         extra = {"model_options": comfy.model_patcher.create_model_options_clone(self.model_options), "seed": seed}
         return sampler.sample(self, sigmas, extra, callback, noise, latent_image, denoise_mask, disable_pbar)

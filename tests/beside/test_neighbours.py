@@ -9,7 +9,8 @@ import torch
 from comfy_extras import nodes_custom_sampler as custom
 from neighbours import HARMLESS, IN_THE_WAY
 from pusa.nodes.sampling import PusaApplyCondition, PusaKSampler
-from pusa.pusa_model import sampling, timeline
+from pusa.pusa_model import sampling
+from pusa.pusa_model.timeline import placing as timeline
 from pusa.schedulers import flow_match_sigmas
 
 STEPS, SEED, CFG = 3, 7, 3.0

@@ -6,7 +6,8 @@ import pytest
 import tiny
 import torch
 from comfy.patcher_extension import WrappersMP
-from pusa.pusa_model import sampling, timeline
+from pusa.pusa_model import sampling
+from pusa.pusa_model.timeline import placing as timeline
 from pusa.schedulers import flow_match_sigmas
 
 

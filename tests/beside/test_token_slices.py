@@ -8,7 +8,7 @@ import tiny
 import torch
 import torch.distributed
 from pusa.pusa_model import modulation
-from pusa.pusa_model.slices import frames_of_slice
+from pusa.pusa_model.slices import rows_of_slice
 from pusa.schedulers import InputError
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -130,7 +130,7 @@ def test_rows_are_those_of_every_token(grid, size):
     total = grid[0] * grid[1] * grid[2]
     tokens = -(-total // size)
     for rank in range(size):
-        frames = frames_of_slice(grid, tokens, rank)
+        frames = rows_of_slice(grid, tokens, rank)
         rows = [frame for frame in frames for _ in range(tokens // len(frames))]
         assert rows == [min((rank * tokens + token) // (grid[1] * grid[2]), grid[0] - 1) for token in range(tokens)]
 
@@ -139,4 +139,4 @@ def test_rows_are_those_of_every_token(grid, size):
 @pytest.mark.parametrize("grid", [(21, 30, 52), (21, 45, 80)])
 def test_at_usual_sizes_there_is_a_row_for_each_frame(grid, size):
     """480p and 720p at 81 frames: nothing per token."""
-    assert len(frames_of_slice(grid, grid[0] * grid[1] * grid[2] // size, 1)) == grid[0]
+    assert len(rows_of_slice(grid, grid[0] * grid[1] * grid[2] // size, 1)) == grid[0]

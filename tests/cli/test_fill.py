@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.fill import fill
-from cli.links import GraphError, links, only
+from cli.graph.fill import fill
+from cli.graph.links import GraphError, links, only
 from cli.settings import Settings
 from cli.tasks import GRAPHS, MODELS, TASKS, read_graph, task_graph
 from devtools.models import MODELS as MODEL_FILES

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # At the end: before ComfyUI's folder, our `nodes` would hide its own.
 sys.path.append(str(ROOT))
 
-from cli.client import (  # noqa: E402
+from devtools.places import prepare_base  # noqa: E402
+from hosting.client import (
     ComfyClient,
     ComfyError,
     ExecutionFailed,
@@ -20,8 +21,7 @@ from cli.client import (  # noqa: E402
     PromptRejected,
     ServerUnreachable,
 )
-from cli.server import ComfyServer, ServerDied, free_port  # noqa: E402
-from devtools.places import prepare_base  # noqa: E402
+from hosting.server import ComfyServer, ServerDied, free_port  # noqa: E402
 
 
 def node(class_type, **inputs):

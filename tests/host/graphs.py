@@ -40,8 +40,17 @@ def base_graph(pair=False, **sampler):
         "save": node("SaveVideo", video=["video", 0], filename_prefix="video/test", format="mp4", codec="h264"),
     }
     settings = dict(
-        seed=1, steps=STEPS, cfg=1.0, shift=5.0, sampler_name="euler", scheduler="flow_match", denoise=1.0,
-        model=["model", 0], positive=["positive", 0], negative=["negative", 0], latent_image=["empty", 0],
+        seed=1,
+        steps=STEPS,
+        cfg=1.0,
+        shift=5.0,
+        sampler_name="euler",
+        scheduler="flow_match",
+        denoise=1.0,
+        model=["model", 0],
+        positive=["positive", 0],
+        negative=["negative", 0],
+        latent_image=["empty", 0],
     )
     if pair:
         graph["unet_low"] = node("UNETLoader", unet_name="pusa_tiny_wan_low.safetensors", weight_dtype="default")
@@ -69,7 +78,11 @@ def any_sampler(*parts):
         "sigmas": node("PusaScheduler", steps=STEPS, shift=5.0, denoise=1.0),
         "plot": node("PusaConditionPlot", condition=["condition", 0], steps=STEPS, shift=5.0, sigmas=["sigmas", 0]),
         "sampler": node(
-            "SamplerCustomAdvanced", noise=["noise", 0], guider=["guider", 0], sampler=["select", 0], sigmas=["sigmas", 0],
+            "SamplerCustomAdvanced",
+            noise=["noise", 0],
+            guider=["guider", 0],
+            sampler=["select", 0],
+            sigmas=["sigmas", 0],
             latent_image=["apply", 1],
         ),
     }

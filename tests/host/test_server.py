@@ -10,12 +10,24 @@ import torch
 from messages import binary_messages
 from safetensors.torch import save_file
 
-from cli.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
+from hosting.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
 
 PUSA_NODES = {
-    "PusaApplyCondition", "PusaConditionPlot", "PusaExtendVideo", "PusaKSampler", "PusaKeyframes", "PusaLatentFrames",
-    "PusaLoadPrompt", "PusaLoraLoader", "PusaMergeLora", "PusaModelLoader", "PusaModelPairLoader", "PusaSavePrompt",
-    "PusaScheduler", "PusaTransition", "PusaVideoFrames",
+    "PusaApplyCondition",
+    "PusaConditionPlot",
+    "PusaExtendVideo",
+    "PusaKSampler",
+    "PusaKeyframes",
+    "PusaLatentFrames",
+    "PusaLoadPrompt",
+    "PusaLoraLoader",
+    "PusaMergeLora",
+    "PusaModelLoader",
+    "PusaModelPairLoader",
+    "PusaSavePrompt",
+    "PusaScheduler",
+    "PusaTransition",
+    "PusaVideoFrames",
 }
 
 
@@ -93,26 +105,36 @@ REJECTED = {
 
 FAILED = {
     "a position off the clip": (
-        keys(positions="24"), "Keyframes (Pusa): position 24 is outside the clip. The latent has 5 frames (17 pixel frames)"),
+        keys(positions="24"),
+        "Keyframes (Pusa): position 24 is outside the clip. The latent has 5 frames (17 pixel frames)",
+    ),
     "a frame twice": (keys("1, 2", "0", ("start", "end")), "latent frame 1 (pixel frames 1 to 4) is given twice"),
     "unequal lists": (keys("0, 8", "0, 0.1, 0.2", ("start", "end")), "`noise` lists 3 values for 2 condition frames"),
     "fewer pictures than positions": (keys("0, 8", "0"), "`positions` names 2 frames for 1 pictures"),
     "a picture with an alpha channel": (
-        keys() | {"mask": graphs.node("LoadImageMask", image="alpha.png", channel="alpha"),
-                  "picture_start": graphs.node("JoinImageWithAlpha", image=["plain", 0], alpha=["mask", 0]),
-                  "plain": graphs.node("LoadImage", image="end.png")}, "RGB pictures"),
+        keys()
+        | {
+            "mask": graphs.node("LoadImageMask", image="alpha.png", channel="alpha"),
+            "picture_start": graphs.node("JoinImageWithAlpha", image=["plain", 0], alpha=["mask", 0]),
+            "plain": graphs.node("LoadImage", image="end.png"),
+        },
+        "RGB pictures",
+    ),
     "a length off the grid": (
-        graphs.conditioned(graphs.clip(), graphs.video_frames(frames=12)), "`frames` is 12; a Wan clip has 4n + 1 frames"),
-    "a clip that is too short": (
-        graphs.conditioned(graphs.clip("short"), graphs.video_frames(frames=9)), "the video has only 5"),
+        graphs.conditioned(graphs.clip(), graphs.video_frames(frames=12)),
+        "`frames` is 12; a Wan clip has 4n + 1 frames",
+    ),
+    "a clip that is too short": (graphs.conditioned(graphs.clip("short"), graphs.video_frames(frames=9)), "the video has only 5"),
     "a condition for another latent": (
         keys() | {"other": graphs.node("EmptyHunyuanLatentVideo", width=64, height=64, length=33, batch_size=1)},
-        "the condition was made for 5 latent frames (17 pixel frames)"),
-    "a picture latent": (
-        keys() | {"empty": graphs.node("EmptyLatentImage", width=64, height=64, batch_size=1)}, "five axes"),
+        "the condition was made for 5 latent frames (17 pixel frames)",
+    ),
+    "a picture latent": (keys() | {"empty": graphs.node("EmptyLatentImage", width=64, height=64, batch_size=1)}, "five axes"),
     "another LoRA": (
-        graphs.base_graph() | {"model": graphs.node(
-            "PusaLoraLoader", model=["unet", 0], lora_name="other_lora.safetensors", strength=1.0)}, "match no weight"),
+        graphs.base_graph()
+        | {"model": graphs.node("PusaLoraLoader", model=["unet", 0], lora_name="other_lora.safetensors", strength=1.0)},
+        "match no weight",
+    ),
 }
 FAILED["a condition for another latent"][0]["sampler"]["inputs"]["latent_image"] = ["other", 0]
 

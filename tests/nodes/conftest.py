@@ -5,7 +5,9 @@ import pytest
 import tiny
 import torch
 from comfy_api.input import LinearCurve
-from pusa.pusa_model import encode, prompts, timeline
+from pusa.pusa_model.prompts import stored as prompts
+from pusa.pusa_model.timeline import encode
+from pusa.pusa_model.timeline import placing as timeline
 from safetensors.torch import save_file
 
 
@@ -55,13 +57,11 @@ def arguments(folders, wan, vae, positive, negative):
             {"lora_name": "other.safetensors"},
         ),
         "PusaKeyframes": (
-            common | {"images": images, "positions": "0, last", "unit": "frame", "encode": "causal"}
-            | {"multipliers": [0.0, 0.5]},
+            common | {"images": images, "positions": "0, last", "unit": "frame", "encode": "causal"} | {"multipliers": [0.0, 0.5]},
             {"positions": "0, 9"},
         ),
         "PusaVideoFrames": (
-            common | {"video": pictures, "take": "end", "frames": 5, "place": "end", "condition": None}
-            | {"multipliers": 0.4},
+            common | {"video": pictures, "take": "end", "frames": 5, "place": "end", "condition": None} | {"multipliers": 0.4},
             {"frames": 9},
         ),
         "PusaLatentFrames": (
@@ -76,7 +76,8 @@ def arguments(folders, wan, vae, positive, negative):
             {"scheduler": "none"},
         ),
         "PusaExtendVideo": (
-            joining | {"positive": {"prompt0": positive, "prompt1": negative}, "hops": 2, "direction": "backwards"}
+            joining
+            | {"positive": {"prompt0": positive, "prompt1": negative}, "hops": 2, "direction": "backwards"}
             | {"new_frames": 4, "hop_seed": "fixed", "resample": "keep"},
             {"new_frames": 5},
         ),

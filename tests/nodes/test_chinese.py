@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from comfy_api.latest import io
 from pusa.nodes import NODES
-from pusa.pusa_model.prompts import register_folder
+from pusa.pusa_model.prompts.stored import register_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))

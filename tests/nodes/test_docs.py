@@ -13,9 +13,9 @@ import torch
 from comfy_api.latest import io
 from PIL import Image
 from pusa.nodes import NODES
-from pusa.pusa_model import timeline
 from pusa.pusa_model.condition import Condition
-from pusa.pusa_model.prompts import register_folder
+from pusa.pusa_model.prompts.stored import register_folder
+from pusa.pusa_model.timeline import placing as timeline
 from pusa.schedulers import (
     InputError,
     expert_switch,

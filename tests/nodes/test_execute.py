@@ -6,7 +6,8 @@ import re
 import pusa
 import pytest
 import torch
-from pusa.pusa_model import prompts, timeline
+from pusa.pusa_model.prompts import stored as prompts
+from pusa.pusa_model.timeline import placing as timeline
 from pusa.schedulers import flow_match_sigmas
 
 EXTENSION = asyncio.run(pusa.comfy_entrypoint())

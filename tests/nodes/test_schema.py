@@ -8,7 +8,7 @@ import host_comfyui
 import pusa
 import pytest
 from comfy_api.latest import io
-from pusa.nodes.common import CATEGORY
+from pusa.nodes.shared.common import CATEGORY
 
 EXTENSION = asyncio.run(pusa.comfy_entrypoint())
 asyncio.run(EXTENSION.on_load())
@@ -73,20 +73,14 @@ def test_execute_takes_exactly_the_inputs_and_the_same_defaults(name):
 
 
 @pytest.mark.parametrize("name", ["PusaKeyframes", "PusaLatentFrames"])
-@pytest.mark.parametrize(
-    "text, answer", [("0, 2-last", True), (None, True), ("0, x", "`x` in `positions` is not a position")]
-)
+@pytest.mark.parametrize("text, answer", [("0, 2-last", True), (None, True), ("0, x", "`x` in `positions` is not a position")])
 def test_positions_are_checked_before_the_graph_runs(name, text, answer):
     found = NODES[name].validate_inputs(positions=text)
     assert found is True if answer is True else found.startswith(answer)
 
 
-@pytest.mark.parametrize(
-    "name", ["PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames", "PusaExtendVideo", "PusaTransition"]
-)
-@pytest.mark.parametrize(
-    "text, answer", [("0.0..0.5", True), (None, True), ("2", "the noise multiplier 2 is outside 0 to 1")]
-)
+@pytest.mark.parametrize("name", ["PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames", "PusaExtendVideo", "PusaTransition"])
+@pytest.mark.parametrize("text, answer", [("0.0..0.5", True), (None, True), ("2", "the noise multiplier 2 is outside 0 to 1")])
 def test_noise_is_checked_before_the_graph_runs(name, text, answer):
     found = NODES[name].validate_inputs(noise=text)
     assert found is True if answer is True else found.startswith(answer)

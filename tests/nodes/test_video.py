@@ -10,8 +10,8 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl, Types
 from pusa.nodes.extend import read_clip
-from pusa.nodes.video import joined_video, video_clip
-from pusa.pusa_model.joined import Joined
+from pusa.nodes.shared.video import joined_video, video_clip
+from pusa.pusa_model.video.joined import Joined
 from pusa.schedulers import InputError
 
 SOUND_RATE = 44100

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import InputImpl
-from pusa.nodes import video_file
-from pusa.nodes.video_file import PART, file_parts, opened, packet_times, uneven
+from pusa.nodes.shared import video_file
+from pusa.nodes.shared.video_file import PART, file_parts, opened, packet_times, uneven
 from pusa.schedulers import InputError
 
 CLOCK = 90000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import InputImpl
-from pusa.nodes.video_file import file_parts, file_sounds
+from pusa.nodes.shared.video_file import file_parts, file_sounds
 
 CLOCK, RATE = 10000, 25
 

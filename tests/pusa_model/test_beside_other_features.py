@@ -34,8 +34,16 @@ SCHEDULES = [
 
 def windowed(model, schedule=SCHEDULES[0], **changes):
     settings = dict(
-        context_length=5, context_overlap=2, context_schedule=schedule, context_stride=1, closed_loop=False,
-        fuse_method="pyramid", dim=2, freenoise=False, latent_retain_index_list="", causal_window_fix=True,
+        context_length=5,
+        context_overlap=2,
+        context_schedule=schedule,
+        context_stride=1,
+        closed_loop=False,
+        fuse_method="pyramid",
+        dim=2,
+        freenoise=False,
+        latent_retain_index_list="",
+        causal_window_fix=True,
     )
     return ContextWindowsManualNode.execute(model, **(settings | changes))[0]
 
@@ -150,6 +158,7 @@ def test_splitting_a_run_anywhere_gives_the_whole_run(wan, positive, negative):
 @pytest.mark.parametrize("behind", [False, True])
 def test_step_caches_leave_clean_frames_alone(wan, positive, negative, cache, behind, sampler_name):
     """With a cache that skips most steps, on either side of the patch, clean frames are exact and the rest is finite."""
+
     def cached(model):
         return cache.execute(model, 3.0, 0.1, 0.95, False)[0]
 
@@ -191,8 +200,16 @@ def test_previews_show_condition_frames_as_they_are(wan, positive, negative):
     shown = []
     model, latent = sampling.prepare(wan, LATENT, given(LATENT, "0, 2", "0, 0.3"), 5.0)
     comfy.sample.sample_custom(
-        model, random_frames(5, seed=5), 1.0, comfy.samplers.sampler_object("euler"), flow_match_sigmas(4), positive,
-        negative, latent["samples"], callback=lambda step, denoised, x, total: shown.append((step, denoised, total)), seed=7,
+        model,
+        random_frames(5, seed=5),
+        1.0,
+        comfy.samplers.sampler_object("euler"),
+        flow_match_sigmas(4),
+        positive,
+        negative,
+        latent["samples"],
+        callback=lambda step, denoised, x, total: shown.append((step, denoised, total)),
+        seed=7,
     )
     clean = sampled.FORMAT.process_in(random_frames(2)[:, :, :1])
     assert [(step, total) for step, _, total in shown] == [(0, 4), (1, 4), (2, 4), (3, 4)]

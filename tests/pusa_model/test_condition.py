@@ -172,9 +172,7 @@ def test_values_that_are_not_finite_are_refused(value):
 @pytest.mark.parametrize("shape", [(16, 5, 2, 3), (16, 6, 3, 3), (16, 6, 2, 4), (48, 6, 2, 3)])
 def test_a_latent_of_another_shape_is_refused_and_both_are_described(shape):
     condition = Condition.empty(latent())
-    with pytest.raises(
-        InputError, match="Connect the same latent to the condition nodes and to the sampler"
-    ) as refused:
+    with pytest.raises(InputError, match="Connect the same latent to the condition nodes and to the sampler") as refused:
         condition.check_target(latent(shape=shape))
     made_for, found = str(refused.value).split(", the latent has ")
     assert made_for.removeprefix("the condition was made for ") != found.split(". Connect")[0]

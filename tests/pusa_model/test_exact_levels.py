@@ -9,7 +9,8 @@ import comfy.latent_formats
 import comfy.samplers
 import pytest
 import torch
-from pusa.pusa_model import own_path, sampling, timeline
+from pusa.pusa_model import own_path, sampling
+from pusa.pusa_model.timeline import placing as timeline
 
 FORMAT = comfy.latent_formats.Wan21()
 MULTIPLIERS = torch.tensor([0, 0.2, 0.5, 0.8, 1])
@@ -62,8 +63,18 @@ def given():
 
 def sample(model, sampler_name: str, steps: int, positive, negative, condition) -> dict:
     return sampling.sample(
-        model, positive, negative, LATENT, seed=SEED, steps=steps, cfg=1.0, shift=5.0, sampler_name=sampler_name,
-        scheduler="flow_match", denoise=1.0, condition=condition,
+        model,
+        positive,
+        negative,
+        LATENT,
+        seed=SEED,
+        steps=steps,
+        cfg=1.0,
+        shift=5.0,
+        sampler_name=sampler_name,
+        scheduler="flow_match",
+        denoise=1.0,
+        condition=condition,
     )
 
 

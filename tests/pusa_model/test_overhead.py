@@ -17,7 +17,7 @@ from sampled import empty, given, run
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
-from benchmarks.peaks import allocated  # noqa: E402
+from benchmarks.measure.peaks import allocated  # noqa: E402
 
 FRAMES, SIDE = 5, 32
 STEPS = 5

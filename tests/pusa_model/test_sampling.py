@@ -67,8 +67,18 @@ def test_the_latent_keeps_what_belongs_to_it(wan, positive, negative):
     latent = empty() | {"batch_index": [3], "downscale_ratio_spacial": 8}
     before = latent["samples"].clone()
     result = sampling.sample(
-        wan, positive, negative, latent, seed=1, steps=1, cfg=1.0, shift=5.0, sampler_name="euler", scheduler="flow_match",
-        denoise=1.0, condition=given(latent, "0", "0"),
+        wan,
+        positive,
+        negative,
+        latent,
+        seed=1,
+        steps=1,
+        cfg=1.0,
+        shift=5.0,
+        sampler_name="euler",
+        scheduler="flow_match",
+        denoise=1.0,
+        condition=given(latent, "0", "0"),
     )
     assert result.keys() == {"samples", "batch_index"} and torch.equal(latent["samples"], before)
 

@@ -15,9 +15,7 @@ def test_lengths_are_the_official_ones(frames, latent):
     assert pixel_length(latent) == frames
 
 
-@pytest.mark.parametrize(
-    "latent, frames", [(0, [0]), (1, [1, 2, 3, 4]), (18, [69, 70, 71, 72]), (20, [77, 78, 79, 80])]
-)
+@pytest.mark.parametrize("latent, frames", [(0, [0]), (1, [1, 2, 3, 4]), (18, [69, 70, 71, 72]), (20, [77, 78, 79, 80])])
 def test_a_latent_holds_the_official_frames(latent, frames):
     assert list(pixel_frames(latent)) == frames
 

@@ -79,9 +79,7 @@ def test_a_position_is_accepted_exactly_when_it_lies_in_the_clip(length, positio
 
 @pytest.mark.parametrize("text", ["0-21", "21-0", "0, 3-999999999", "-22-3", "0-last, 21"])
 def test_a_range_that_leaves_the_clip_is_quoted_with_the_words_for_the_clip(text):
-    with pytest.raises(
-        InputError, match=r"position \S+ is outside the clip. Ours has 21, so `positions` takes 0 to 20,"
-    ):
+    with pytest.raises(InputError, match=r"position \S+ is outside the clip. Ours has 21, so `positions` takes 0 to 20,"):
         parse_positions(text, 21, "Ours has 21")
 
 
@@ -105,9 +103,7 @@ FOREIGN_DIGITS = ["\u0663", "\u00b2", "1\u20132"]
 
 @pytest.mark.parametrize("part", [*WORDS, *FOREIGN_DIGITS, "9" * 10])
 def test_a_part_that_is_no_position_is_quoted(part):
-    with pytest.raises(
-        InputError, match=re.escape(f"`{part}` in `positions` is not a position. Write positions as `0, 20`")
-    ):
+    with pytest.raises(InputError, match=re.escape(f"`{part}` in `positions` is not a position. Write positions as `0, 20`")):
         parse_positions(f"0, {part} ,5", 21)
 
 
@@ -208,9 +204,7 @@ NOT_NUMBERS = ["x", "nan", "inf", "0.5f", "1_0", "0x1p-1", ".", "e1", "--1", "\u
 @pytest.mark.parametrize("part", NOT_NUMBERS)
 def test_a_part_that_is_no_number_is_quoted(part):
     for text in (part, f"0.5, {part} ", f"0..{part}"):
-        with pytest.raises(
-            InputError, match=re.escape(f"`{part}` in `noise` is not a number. Write noise as one value `0.2`")
-        ):
+        with pytest.raises(InputError, match=re.escape(f"`{part}` in `noise` is not a number. Write noise as one value `0.2`")):
             parse_noise(text, 2)
 
 
@@ -229,9 +223,7 @@ def test_a_broken_ramp_is_refused(text):
 @given(st.lists(units, min_size=2, max_size=8), st.integers(1, 8))
 def test_a_list_of_another_length_is_refused_with_the_number_needed(values, count):
     assume(len(values) != count)
-    message = (
-        f"lists {len(values)} values for {count} condition frames?. Give one value for all, exactly {count}, or a ramp"
-    )
+    message = f"lists {len(values)} values for {count} condition frames?. Give one value for all, exactly {count}, or a ramp"
     with pytest.raises(InputError, match=message):
         parse_noise(", ".join(map(repr, values)), count)
 

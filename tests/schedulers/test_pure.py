@@ -16,9 +16,7 @@ ROOMS = ("schedulers", "pusa_model", "nodes")
 def run_without_comfyui(code: str, folder: Path) -> None:
     """Run Python code in a fresh interpreter that knows of no ComfyUI."""
     clean = {key: value for key, value in os.environ.items() if key not in ("COMFYUI_PATH", "PYTHONPATH")}
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=clean, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=folder, env=clean, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 
@@ -73,12 +71,7 @@ HOST = ("comfy", "comfy_api", "comfy_extras", "folder_paths", "latent_preview", 
     ],
 )
 def test_arrows_run_one_way(room, forbidden):
-    wrong = [
-        f"{path.name}: {module}"
-        for path in sources(room)
-        for module in imports(path)
-        if begins_with(module, *forbidden)
-    ]
+    wrong = [f"{path.name}: {module}" for path in sources(room) for module in imports(path) if begins_with(module, *forbidden)]
     assert not wrong
 
 
@@ -99,7 +92,5 @@ def test_the_scan_sees_every_form_of_import(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     (tmp_path / "schedulers").mkdir()
     path = tmp_path / "schedulers" / "bad.py"
-    path.write_text(
-        "import comfy.utils\nfrom nodes import x\nfrom ..pusa_model import y\nfrom .. import nodes\nfrom . import z\n"
-    )
+    path.write_text("import comfy.utils\nfrom nodes import x\nfrom ..pusa_model import y\nfrom .. import nodes\nfrom . import z\n")
     assert imports(path) == ["comfy.utils", "nodes", ".pusa_model", ".nodes", ".schedulers"]

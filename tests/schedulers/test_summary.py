@@ -11,9 +11,7 @@ def test_pictures_are_named_by_the_frame_they_were_asked_for():
 
 def test_latents_are_named_by_the_frames_they_hold():
     assert summary([0], [0.2]) == "0 -> latent 0, level 0.2"
-    assert summary([0, 1, 2], [0.0, 0.3, 0.4]) == (
-        "0 -> latent 0, clean; 1-4 -> latent 1, level 0.3; 5-8 -> latent 2, level 0.4"
-    )
+    assert summary([0, 1, 2], [0.0, 0.3, 0.4]) == ("0 -> latent 0, clean; 1-4 -> latent 1, level 0.3; 5-8 -> latent 2, level 0.4")
 
 
 def test_neighbours_of_one_level_are_one_entry():

@@ -3,8 +3,8 @@
 import pytest
 import tiny
 import torch
-from pusa.training.encoded import EncodedDataset
-from pusa.training.network import load_weights
+from pusa.training.data.encoded import EncodedDataset
+from pusa.training.method.network import load_weights
 
 
 @pytest.fixture(autouse=True)

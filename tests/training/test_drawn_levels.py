@@ -3,9 +3,9 @@
 import pytest
 import torch
 from pusa.schedulers import InputError
-from pusa.training.order import generator
+from pusa.training.data.order import generator
+from pusa.training.method.timesteps import draw_levels, level_grid
 from pusa.training.settings import EXPERTS, Settings
-from pusa.training.timesteps import draw_levels, level_grid
 
 CLIPS, FRAMES = 4000, 21
 

@@ -7,11 +7,11 @@ import sentencepiece
 import tiny
 import torch
 from pusa.schedulers import InputError
-from pusa.training.clips import read_clip, read_picture
-from pusa.training.datasets import find_items
+from pusa.training.data.clips import read_clip, read_picture
+from pusa.training.data.datasets import find_items
+from pusa.training.data.encoded import EncodedDataset
+from pusa.training.data.encoders import encode_text, text_encoder, vae_encoder, video_encoder
 from pusa.training.encode import check_size, encode_items, main
-from pusa.training.encoded import EncodedDataset
-from pusa.training.encoders import encode_text, text_encoder, vae_encoder, video_encoder
 from pusa.training.store import StoreWriter
 from safetensors.torch import save_file
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 from pusa.schedulers import InputError
-from pusa.training.clips import read_clip, read_picture
-from pusa.training.datasets import find_items
+from pusa.training.data.clips import read_clip, read_picture
+from pusa.training.data.datasets import find_items
 
 
 def write_video(path, frames=9, width=64, height=48, brightness=lambda frame: 20 * frame % 256, codec="mpeg4"):
@@ -113,6 +113,7 @@ def test_a_clip_covers_the_size_and_loses_its_edges_evenly(tmp_path):
 
 def test_a_video_is_read_the_way_up_a_player_shows_it(tmp_path):
     """Phones store a turned picture and a matrix that turns it back."""
+
     def top_left(index):
         pixels = numpy.zeros((48, 96, 3), numpy.uint8)
         pixels[:24, :48] = 255

@@ -10,13 +10,13 @@ import tiny
 import torch
 from pusa.schedulers import InputError
 from pusa.training.checkpoint import checkpoints, read_checkpoint
-from pusa.training.encoded import EncodedDataset
+from pusa.training.data.encoded import EncodedDataset
+from pusa.training.data.order import Order, generator
 from pusa.training.loop import Run, drop_captions, train
-from pusa.training.lora import add_lora
-from pusa.training.objective import loss, noised, target
-from pusa.training.order import Order, generator
+from pusa.training.method.lora import add_lora
+from pusa.training.method.objective import loss, noised, target
+from pusa.training.method.timesteps import draw_levels
 from pusa.training.settings import Settings
-from pusa.training.timesteps import draw_levels
 
 FAST = {"steps": 4, "batch_size": 2, "learning_rate": 1e-3, "mixed_precision": "no", "save_every": 0}
 
@@ -299,3 +299,10 @@ def test_dropped_captions_become_the_empty_prompt():
     assert torch.equal(dropped[gone][0], torch.cat([empty, torch.zeros(2, 3)])) and torch.equal(dropped[~gone], context[~gone])
     assert not drop_captions(context, None, 1.0, generator("test")).any()
     assert drop_captions(context, empty, 0.0, generator("test")) is context
+
+
+def test_a_checkpoint_says_that_all_before_it_is_written(network, clips, tmp_path):
+    """A run goes on behind its checkpoint, so what is written at that step has to be there first."""
+    seen = []
+    run(network, clips, folder=tmp_path, save_every=2, on_save=lambda network, result: seen.append(len(checkpoints(tmp_path))))
+    assert seen == [0, 1] and len(checkpoints(tmp_path)) == 2

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from pusa.training.objective import gaussian_weight, loss, noised, target
-from pusa.training.timesteps import level_grid
+from pusa.training.method.objective import gaussian_weight, loss, noised, target
+from pusa.training.method.timesteps import level_grid
 
 
 def rand(*shape, seed=0):

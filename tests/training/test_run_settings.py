@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 from pusa.schedulers import InputError
+from pusa.training.data.order import Order, generator
 from pusa.training.loop import learning_rate
 from pusa.training.options import parser, settings_of
-from pusa.training.order import Order, generator
 from pusa.training.settings import EXPERTS, Settings, check_same
 
 

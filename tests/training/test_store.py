@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 from pusa.schedulers import InputError
-from pusa.training.encoded import EncodedDataset, padded
+from pusa.training.data.encoded import EncodedDataset, padded
 from pusa.training.store import StoreWriter, dataset_hash, read_index
 
 

@@ -14,8 +14,8 @@ import safetensors
 import tiny
 import torch
 from pusa.training.checkpoint import checkpoints, read_checkpoint
-from pusa.training.encoded import EncodedDataset
-from pusa.training.network import load_base
+from pusa.training.data.encoded import EncodedDataset
+from pusa.training.method.network import load_base
 from pusa.training.output import pack_version
 from pusa.training.store import StoreWriter
 from pusa.training.train import main

@@ -11,9 +11,9 @@ import pytest
 import safetensors
 import tiny
 import torch
-from pusa.pusa_model.lora import load_lora
-from pusa.training.lora import add_lora
-from pusa.training.network import Base, load_base, training_mode, velocity
+from pusa.pusa_model.lora.load import load_lora
+from pusa.training.method.lora import add_lora
+from pusa.training.method.network import Base, load_base, training_mode, velocity
 from pusa.training.output import pack_version, save_trained
 from safetensors.torch import load_file, save_file
 

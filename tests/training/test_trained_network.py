@@ -5,8 +5,8 @@ import pytest
 import tiny
 import torch
 from pusa.schedulers import InputError
-from pusa.training.lora import TARGETS, add_lora, lora_tensors
-from pusa.training.network import load_base, load_weights, training_mode, velocity
+from pusa.training.method.lora import TARGETS, add_lora, lora_tensors
+from pusa.training.method.network import load_base, load_weights, training_mode, velocity
 from safetensors.torch import save_file
 
 MODULES = [f"blocks.{block}.{module}" for block in range(2) for module in (
@@ -186,9 +186,7 @@ def test_a_base_of_any_dtype_takes_a_lora(tmp_path, wan_weights, dtype):
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
 def test_an_fp8_base_keeps_what_its_file_holds_in_more(wan_weights, prefix):
     """As such files are: matrices in fp8, norms, biases and modulation in float32."""
-    mixed = {
-        prefix + name: weight.to(torch.float8_e4m3fn) if weight.ndim == 2 else weight for name, weight in wan_weights.items()
-    }
+    mixed = {prefix + name: weight.to(torch.float8_e4m3fn) if weight.ndim == 2 else weight for name, weight in wan_weights.items()}
     made = load_weights(mixed)
     assert {made.blocks[0].ffn[0].weight.dtype, made.blocks[0].modulation.dtype} == {torch.float8_e4m3fn, torch.float32}
     rounded = {name.removeprefix(prefix): weight.float() for name, weight in mixed.items()}

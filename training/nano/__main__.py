@@ -2,7 +2,7 @@
 
 import sys
 
-from cli.host import pack_module, start_comfyui
+from hosting.process import pack_module, start_comfyui
 
 STEPS = {
     "vae": ("VAE",),

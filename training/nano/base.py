@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..files import write_tensors
 from ..loop import Result, train
-from ..network import load_weights
+from ..method.network import load_weights
 from ..settings import Settings
 from . import words
 from .latents import load_dataset

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ...pusa_model.condition import Condition
-from ...pusa_model.encode import encode_images
-from ...pusa_model.lora import load_lora
+from ...pusa_model.lora.load import load_lora
 from ...pusa_model.sampling import sample
+from ...pusa_model.timeline.encode import encode_images
 from . import causal, measure, vae, words, world
 from .ship import PLACES
 

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from tqdm import tqdm
 
-from ..encoded import EncodedDataset
+from ..data.encoded import EncodedDataset
 from ..files import write_tensors
 from . import causal, vae, words, world
 

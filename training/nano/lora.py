@@ -14,11 +14,11 @@ from torch import Generator, Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..loop import Result, train
-from ..lora import add_lora
-from ..network import load_base
+from ..method.lora import add_lora
+from ..method.network import load_base
+from ..method.timesteps import draw_levels
 from ..output import save_trained
 from ..settings import Settings
-from ..timesteps import draw_levels
 from .latents import load_dataset
 from .optimizer import MuonAdamW
 from .ship import PLACES

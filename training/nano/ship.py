@@ -14,8 +14,9 @@ import av
 from PIL import Image
 from torch import Tensor
 
-from ...cli.host import ROOT
-from ...pusa_model.prompts import pack_prompt
+from hosting.process import ROOT
+
+from ...pusa_model.prompts.stored import pack_prompt
 from ..files import write_tensors
 from . import words, world
 

@@ -159,9 +159,7 @@ class Editor:
             """() => LiteGraph.vueNodesMode || app.graph.nodes.every(
                 node => node.type !== 'LoadVideo' || node.widgets.some(widget => widget.name === 'video-preview'))"""
         )
-        self.wait(
-            "() => !LiteGraph.vueNodesMode || document.querySelectorAll('[data-node-id]').length === app.graph.nodes.length"
-        )
+        self.wait("() => !LiteGraph.vueNodesMode || document.querySelectorAll('[data-node-id]').length === app.graph.nodes.length")
         self.evaluate(
             """async () => {
                 const shape = () => JSON.stringify([app.graph.nodes.map(node => [...node.boundingRect]), app.canvas.ds.scale]);

@@ -91,8 +91,7 @@ class Scene:
         waves = random.Random(seed)
         parts = [(waves.uniform(3, 14), waves.uniform(0, 6.3), waves.uniform(0.2, 0.5)) for _ in range(4)]
         line = [
-            (x / 160, HORIZON - height * (0.55 + sum(a * math.sin(f * x / 160 + p) for f, p, a in parts) / 3))
-            for x in range(161)
+            (x / 160, HORIZON - height * (0.55 + sum(a * math.sin(f * x / 160 + p) for f, p, a in parts) / 3)) for x in range(161)
         ]
         self.shape([(0, HORIZON), *line, (1, HORIZON)], colour)
 

@@ -8,12 +8,12 @@ import torch
 
 host_comfyui.load_pack()
 
-from pusa.pusa_model.lora import load_lora
-from pusa.training.lora import add_lora
+from pusa.pusa_model.lora.load import load_lora
+from pusa.training.method.lora import add_lora
+from pusa.training.method.network import load_base, training_mode, velocity
+from pusa.training.method.objective import noised, target
 from pusa.training.nano import base, evaluate, latents, lora, vae, words, world
 from pusa.training.nano.ship import FOLDER, PLACES
-from pusa.training.network import load_base, training_mode, velocity
-from pusa.training.objective import noised, target
 
 COUNT = 8
 

@@ -11,13 +11,13 @@ from safetensors import safe_open
 
 host_comfyui.load_pack()
 
-from pusa.training.encoded import EncodedDataset
+from pusa.training.data.encoded import EncodedDataset
 from pusa.training.files import write_tensors
 from pusa.training.loop import train
+from pusa.training.method.network import load_weights
 from pusa.training.nano import base, lora, words, world
 from pusa.training.nano.latents import load_dataset
 from pusa.training.nano.optimizer import MuonAdamW
-from pusa.training.network import load_weights
 from pusa.training.output import METADATA
 from pusa.training.settings import Settings
 

@@ -1,0 +1,1 @@
+"""What the checks work with: graphs, films, damaged files, and writers to be killed."""

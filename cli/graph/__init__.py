@@ -1,0 +1,1 @@
+"""A graph in API format, and a user's settings put into it."""

@@ -1,0 +1,70 @@
+"""A graph while settings are put into it."""
+
+import copy
+import functools
+import hashlib
+import re
+from pathlib import Path
+
+from ..tasks import Task
+from .links import GraphError, copy_path, links, only, path_to, source_of
+
+UPLOADS = "pusa"  # subfolder of the server's input folder
+LOADED = {"CLIPTextEncode": "text", "PusaLoadPrompt": "prompt_name", "LoadImage": "image", "LoadVideo": "file"}
+
+
+class Filling:
+    """A copy of a graph.
+
+    Attributes:
+        sampler: id of the node that samples, `inputs` are its.
+        uploads: (node id, input) -> file on this machine. The graph holds the name that it gets on the server.
+    """
+
+    def __init__(self, graph: dict, task: Task):
+        self.graph, self.task = copy.deepcopy(graph), task
+        self.sampler = only(graph, task.sampler)
+        self.inputs = self.graph[self.sampler]["inputs"]
+        self.uploads = {}
+        self._filled = {}
+
+    def set(self, id: str, slot: str, types: tuple, value) -> tuple:
+        """Put a value into the nearest node of these types behind a socket; into a copy of it if it has another value by now.
+
+        Returns:
+            (node id, input) that took the value.
+        """
+        path = path_to(self.graph, id, slot, types)
+        target = source_of(self.graph, path[-1])
+        if self._filled.setdefault(target, value) != value:
+            target = copy_path(self.graph, path)
+            self._filled[target] = value
+        name = LOADED[self.graph[target]["class_type"]]
+        self.graph[target]["inputs"][name] = value
+        return target, name
+
+    def upload(self, id: str, slot: str, loader: str, path: Path) -> None:
+        """Let a socket take a file of this machine."""
+        self.uploads[self.set(id, slot, (loader,), f"{UPLOADS}/{upload_name(path)}")] = path
+
+    def latent(self, flag: str) -> dict:
+        """The inputs of the node that says how large and long the video is."""
+        source = links(self.graph[self.sampler]).get("latent_image")
+        inputs = self.graph[source]["inputs"] if source in self.graph else {}
+        if not {"width", "height", "length"} <= inputs.keys():
+            raise GraphError(f"--{flag}: no empty latent with width, height and length is connected to {self.task.sampler}")
+        return inputs
+
+
+@functools.cache
+def upload_name(path: Path) -> str:
+    """The name of a file on a server: another one for other content, so that nobody's file is replaced."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise GraphError(f"{path} cannot be read: {error.strerror}") from None
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)[:60]
+    return f"{stem}-{digest.hexdigest()[:16]}{path.suffix.lower()}"

@@ -1,0 +1,1 @@
+"""What several nodes share: input checks, models that loaders keep, clips from VIDEO and IMAGE."""

@@ -1,0 +1,165 @@
+"""Which family a MODEL, a VAE or a latent is of."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.ldm.wan.model
+import comfy.model_sampling
+import comfy.sample
+from torch import Tensor
+
+from ...schedulers import InputError
+from .foreign import other_latent, other_vae
+from .fps import ATTACHMENT
+from .networks import MADE_FOR, Network
+from .table import FAMILIES, SKYREELS, Family
+
+EMPTY_LATENT_SCALE = ("downscale_ratio_spacial", "downscale_ratio_temporal")  # by which ComfyUI's empty latents tell their VAE's
+WANTED = (
+    "Use a Wan text-to-video model: Wan2.1-T2V-14B, the Wan2.2-T2V-A14B high and low noise models, Wan2.2 TI2V 5B, SkyReels-V2 DF, "
+    "or one of the control models that the README lists."
+)
+
+
+def model_file(model) -> str | None:
+    """Path of the file a MODEL was loaded from, as ComfyUI's loader remembers it; None where it does not."""
+    loader = getattr(model, "cached_patcher_init", None)
+    path = loader[1][0] if loader and loader[1] else None
+    return path if isinstance(path, str) else None
+
+
+def network_of(model):
+    """The network of a MODEL, out of what torch.compile makes of it."""
+    network = model.get_model_object("diffusion_model")
+    return getattr(network, "_orig_mod", network)
+
+
+def network_class(model) -> type:
+    """The class of a MODEL's network as it will be sampled.
+
+    Packs change the class of the one network that all clones share, by an object patch on a clone. It is in force while that clone
+    is loaded, so the live network may wear the class of another clone.
+    """
+    network = network_of(model)
+    if network is model.model.diffusion_model:
+        return model.get_model_object("diffusion_model.__class__")
+    return type(network)
+
+
+def of_model(model) -> Family | None:
+    """The family of a MODEL, at the frame rate that it was told; None of one that is in no record."""
+    kind, network = network_class(model), network_of(model)
+    words = re.split("[^a-z0-9]+", Path(model_file(model) or "").stem.lower())
+    told = model.get_attachment(ATTACHMENT)
+    for family in FAMILIES:
+        if not issubclass(kind, comfy.ldm.wan.model.WanModel) or kind.__name__ not in family.networks:
+            continue
+        if network.out_dim != family.channels:
+            continue
+        if family is SKYREELS and told is not None:
+            return replace(family, rate=Fraction(told))
+        if not family.marks or all(any(word.startswith(mark) for word in words) for mark in family.marks):
+            return family
+    return None
+
+
+def network_record(model) -> Network:
+    """How a vector of timesteps reaches the network of a MODEL.
+
+    Raises:
+        InputError: it takes none; says what the model is and why not.
+    """
+    family, kind, network = of_model(model), network_class(model), network_of(model)
+    if not issubclass(kind, comfy.ldm.wan.model.WanModel):
+        raise InputError(f"is not a Wan model ({type(model.model).__name__})")
+    record = family.networks[kind.__name__] if family is not None else None
+    if record is None:
+        raise InputError(f"is a special Wan model ({kind.__name__}, {network.out_dim} latent channels) that is not known here")
+    if record.refused is not None:
+        raise InputError(f"is {record.words}: {record.refused}")
+    channels = network.patch_embedding.weight.shape[1]
+    if channels != network.out_dim and record.remark is None and not record.one_number:
+        words = f"a Wan image-to-video or control model ({channels} input channels)"
+        return replace(record, words=words, remark=f"it has given pictures of its own, and {MADE_FOR}")
+    return record
+
+
+def check_model(model, name: str = "model") -> Family:
+    """The family of a MODEL that takes one timestep per latent frame.
+
+    Raises:
+        InputError: it takes none, or samples with something else than flow matching; names what it is and what to use instead.
+    """
+    try:
+        network_record(model)
+    except InputError as error:
+        raise InputError(f"`{name}` {error}. It cannot take one timestep per latent frame. {WANTED}") from error
+    sampling = model.get_model_object("model_sampling")
+    flow = isinstance(sampling, comfy.model_sampling.CONST) and not isinstance(sampling, comfy.model_sampling.IMG_TO_IMG_FLOW)
+    if not flow:
+        raise InputError(f"`{name}` is set to sample with {type(sampling).__name__}, which is not flow matching from noise.")
+    return of_model(model)
+
+
+def of_vae(vae) -> Family | None:
+    """The family whose latents a VAE makes, by their channels and geometry; None of others.
+
+    Families with one VAE have one geometry, so the record of either says all that there is to ask.
+    """
+    if other_vae(vae) is not None or getattr(vae, "latent_dim", 2) != 3:
+        return None
+    about = (vae.latent_channels, vae.spacial_compression_encode())
+    return next((family for family in reversed(FAMILIES) if (family.channels, family.ratio) == about), None)
+
+
+def of_channels(channels: int) -> Family | None:
+    """The family whose latents have so many channels."""
+    return next((family for family in reversed(FAMILIES) if family.channels == channels), None)
+
+
+def whose_latent(latent: Tensor) -> str | None:
+    """The family that makes latents with these axes and channels, in words; None where no table says."""
+    family = of_channels(latent.shape[1]) if latent.ndim == 5 else None
+    return family.name if family is not None else other_latent(latent)
+
+
+def target_latent(family: Family | None, latent: dict[str, Any]) -> Tensor:
+    """Samples [B, C, T, h, w] of the target of a condition: an empty one as the sampler will understand it.
+
+    Args:
+        family: of the VAE or of the frames that the condition is made from; None leaves the latent as it is.
+    """
+    samples = latent["samples"]
+    understood = family is None or samples.ndim != 5 or not samples.numel() or bool(samples.any())
+    return samples if understood else video_latent(family, latent)
+
+
+def video_latent(format_of: Any, latent: dict[str, Any]) -> Tensor:
+    """Samples [B, C, T, h, w] of a LATENT dict, an empty one brought to channels and size of a latent format as KSampler does.
+
+    Args:
+        format_of: a MODEL, or a Family.
+
+    Raises:
+        InputError: the latent is not empty and of another family.
+    """
+    if isinstance(format_of, Family):
+        asked, wanted = SimpleNamespace(get_model_object=lambda name: format_of.latent_format()), format_of.channels
+    else:
+        asked, wanted = format_of, format_of.get_model_object("latent_format").latent_channels
+    scale = {key: latent[key] for key in EMPTY_LATENT_SCALE if key in latent}
+    samples = comfy.sample.fix_empty_latent_channels(asked, latent["samples"], **scale)
+    found = whose_latent(samples)
+    if samples.ndim == 5 and samples.shape[1] != wanted and found is not None:
+        own = of_channels(wanted)
+        raise InputError(
+            f"`latent` has {samples.shape[1]} channels, as those of {found} have; the model is {own or 'of another family'}. "
+            "Encode it with the VAE of the model, or use an empty latent."
+        )
+    return samples

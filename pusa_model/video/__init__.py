@@ -1,0 +1,1 @@
+"""Clips: frames and sound, windows of a long video, extension and transitions."""

@@ -1,0 +1,157 @@
+"""Relatives of Wan with a condition: each class of ComfyUI's is taken with right numbers for every token, or refused with the reason."""
+
+import inspect
+
+import comfy.ldm.wan.ar_model
+import comfy.ldm.wan.model
+import comfy.ldm.wan.model_animate
+import comfy.ldm.wan.model_wandancer
+import comfy.sample
+import comfy.samplers
+import pytest
+import relatives
+import sampled
+import tiny
+import torch
+from pusa.pusa_model import sampling
+from pusa.pusa_model.families.lookup import network_record
+from pusa.pusa_model.families.networks import WAN_RELATIVES
+from pusa.schedulers import InputError
+from relatives import CAUSAL, LENGTH, RELATIVES, SIDE, model_of
+
+LATENT = sampled.empty(LENGTH, size=SIDE)
+GIVEN = [(name, what) for name, relative in RELATIVES.items() for what in relative.given]
+OWN_START = ("image-to-video", "image-to-video with CLIP", "Fun Control", "Fun InP", "Camera")
+
+
+def prompts(options=None):
+    """A positive and a negative prompt with more to them than text."""
+    return [[[features, about | (options or {})] for features, about in tiny.prompt(seed)] for seed in (3, 4)]
+
+
+def condition(positions="0, last", noise="0, 0.4"):
+    return sampled.given(LATENT, positions, noise, frames=sampled.random_frames(len(positions.split(",")), size=SIDE))
+
+
+def run(model, options=None, given=None, **changes):
+    return sampled.run(model, *prompts(options), LATENT, given, **changes)
+
+
+def close(one, other, limit):
+    return float((one - other).abs().max()) <= limit * float(other.std())
+
+
+def test_every_class_of_comfyui_is_in_the_table_or_refused():
+    rooms = (comfy.ldm.wan.model, comfy.ldm.wan.model_animate, comfy.ldm.wan.model_wandancer, comfy.ldm.wan.ar_model)
+    wan = comfy.ldm.wan.model.WanModel
+    classes = {kind for room in rooms for kind in vars(room).values() if inspect.isclass(kind) and issubclass(kind, wan)}
+    assert {kind.__name__ for kind in classes} == WAN_RELATIVES.keys()
+    assert {relative.network for relative in (*RELATIVES.values(), CAUSAL)} == classes
+
+
+def test_what_stays_refused_says_why():
+    with pytest.raises(InputError, match="causal autoregressive Wan: it makes a clip block by block and keeps .* one timestep"):
+        run(relatives.causal_model(), given=condition())
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_equal_levels_are_the_run_with_one_number(name):
+    """All frames at 0.5 of level 1: the run that ComfyUI's own sampler begins at 0.5 with the same latent."""
+    model, frames = model_of(name), sampled.random_frames(LENGTH, size=SIDE)
+    half = sampled.given(LATENT, "0-4", "0.5", frames=frames)
+    ours, latent = sampling.prepare(model, LATENT, half, 5.0)
+    noise, (positive, negative) = torch.randn(LATENT["samples"].shape, generator=tiny.seeded(9)), prompts()
+    euler = comfy.samplers.sampler_object("euler")
+    one_step, half_step = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.0])
+    result = comfy.sample.sample_custom(ours, noise, 3.0, euler, one_step, positive, negative, latent["samples"])
+    scalar = comfy.sample.sample_custom(model, noise, 3.0, euler, half_step, positive, negative, frames)
+    assert close(result, scalar, 2e-5)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral", "lcm"])
+@pytest.mark.parametrize("name, what", [(name, None) for name in RELATIVES] + GIVEN)
+def test_a_clean_frame_is_exact_and_the_run_finite(name, what, sampler):
+    given = condition()
+    options = RELATIVES[name].given[what] if what else {}
+    result = run(model_of(name), options, given, sampler_name=sampler, cfg=3.0)
+    assert torch.equal(result[:, :, 0], given.frames[:, :, 0]) and result.isfinite().all()
+
+
+@pytest.mark.parametrize("name, what", GIVEN)
+def test_what_is_given_beside_the_clip_acts(name, what):
+    model = model_of(name)
+    with_it, without = run(model, RELATIVES[name].given[what], condition()), run(model, {}, condition())
+    assert torch.equal(with_it[:, :, 0], without[:, :, 0]) and not close(with_it, without, 1e-3)
+
+
+@pytest.mark.parametrize("name, what", [(name, what) for name, what in GIVEN if name not in ("VACE", "Camera", "Animate")])
+def test_every_token_of_the_clip_has_its_own_frame_s_timestep(name, what):
+    """A network whose tokens show nothing but their timestep makes the same clip with a reference beside it as without."""
+    told = model_of(name, told=True)
+    assert close(run(told, RELATIVES[name].given[what], condition()), run(told, {}, condition()), 1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral"])
+def test_vace_at_strength_0_is_text_to_video(sampler):
+    """The same blocks without those of VACE, with the same condition: bit for bit."""
+    weights = tiny.wan_weights(network=comfy.ldm.wan.model.VaceWanModel, vace_layers=1, vace_in_dim=96)
+    plain = {key: tensor for key, tensor in weights.items() if not key.startswith("vace_")}
+    control = RELATIVES["VACE"].given["control"]
+    runs = [
+        run(tiny.wan_model(some), options, condition(), sampler_name=sampler, cfg=3.0)
+        for some, options in ((weights, control | {"vace_strength": [0.0]}), (plain, {}))
+    ]
+    assert torch.equal(*runs)
+
+
+def test_camera_without_a_path_is_the_plain_network():
+    weights = tiny.wan_weights(network=comfy.ldm.wan.model.CameraWanModel, channels=36, model_type="camera_2.2")
+    plain = {key: tensor for key, tensor in weights.items() if not key.startswith("control_adapter")}
+    assert torch.equal(*(run(tiny.wan_model(some), {}, condition(), cfg=3.0) for some in (weights, plain)))
+
+
+@pytest.mark.parametrize("name", ["VACE", "Camera"])
+def test_the_exchanged_forwards_are_the_clone_s_alone(name):
+    """The base samples as before, while the clone is loaded and after; a run without a condition exchanges nothing."""
+    model = model_of(name)
+    before = run(model)
+    run(model, {}, condition())
+    assert torch.equal(run(model), before)
+    free = sampled.given(LATENT, "0", "1", frames=sampled.random_frames(1, size=SIDE))
+    assert torch.equal(run(model, {}, free), before) and not sampling.prepare(model, LATENT, free, 5.0)[0].object_patches.keys() - {
+        "model_sampling"
+    }
+
+
+def test_a_second_exchange_by_another_pack_is_named():
+    model = model_of("VACE").clone()
+    model.add_object_patch("diffusion_model.time_embedding.forward", lambda features: features)
+    with pytest.raises(InputError, match="another node has replaced `diffusion_model.time_embedding.forward`"):
+        run(model, {}, condition())
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_a_model_that_the_lora_was_not_made_for_is_told_once(name):
+    said, model = [], model_of(name)
+    run(model, {}, condition(), warn=said.append)
+    told = [text for text in said if "made for text-to-video" in text]
+    assert len(told) == (network_record(model).remark is not None) and (name not in OWN_START or told)
+    said.clear()
+    run(model, warn=said.append)
+    assert not any("made for text-to-video" in text for text in said)
+
+
+def test_a_reference_that_shares_no_group_with_the_clip_is_refused():
+    odd = {"context_latents": [torch.randn(1, 16, 1, 34, 74, generator=tiny.seeded(1))]}
+    latent = sampled.empty(3, size=32)
+    given = sampled.given(latent, "0", "0", frames=sampled.random_frames(1, size=32))
+    with pytest.raises(InputError, match="256 tokens, a reference beside it 629: .*size of the clip"):
+        sampled.run(model_of("Bernini"), *prompts(odd), latent, given)
+
+
+def test_pictures_beside_an_s2v_clip_that_do_not_divide_evenly_are_refused():
+    latent = sampled.empty(3, size=12)
+    given = sampled.given(latent, "0", "0", frames=sampled.random_frames(1, size=12))
+    motion = {"reference_motion": relatives.picture(2, 19, side=12)}
+    with pytest.raises(InputError, match="tokens for .* timesteps of .* multiple of 128 pixels"):
+        sampled.run(model_of("S2V"), *prompts(motion), latent, given)

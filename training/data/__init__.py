@@ -1,0 +1,1 @@
+"""What a network is trained on: captioned clips, and what they are encoded to."""

@@ -1,0 +1,1 @@
+"""Vectorised timestep adaptation: levels, loss, LoRA layers and the network as something to train."""

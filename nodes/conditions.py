@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..pusa_model import timeline
 from ..pusa_model.condition import Condition
-from ..pusa_model.families.lookup import of_channels, of_vae, target_latent
+from ..pusa_model.families.lookup import of_latent, of_vae, target_latent
 from ..pusa_model.timeline.encode import ENCODINGS, FITS
 from ..schedulers import InputError, parse_positions, pixel_length, summary
 from ..schedulers.grammar import decimal_comma, noise_values, position_terms
@@ -230,7 +230,7 @@ class PusaLatentFrames(io.ComfyNode):
     @named_errors
     def execute(cls, latent, frames, positions, noise, condition=None, multipliers=None) -> io.NodeOutput:
         given = frames["samples"]
-        target = target_latent(of_channels(given.shape[1]) if given.ndim == 5 else None, latent)
+        target = target_latent(of_latent(given), latent)
         placed = timeline.latent_frames(target, given, positions, noise, condition, multipliers)
         tell(cls, condition, placed, noise, multipliers)
         return io.NodeOutput(placed)

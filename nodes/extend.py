@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from comfy_api.latest import io
 
-from ..pusa_model.families.lookup import check_model
+from ..pusa_model.families.lookup import check_model, check_vae
 from ..pusa_model.families.table import WAN, Family
 from ..pusa_model.timeline.encode import vae_factor
 from ..pusa_model.video.clip import Clip, image_clip
@@ -191,6 +191,7 @@ class PusaExtendVideo(io.ComfyNode):
         cfg_low=0.0,
     ) -> io.NodeOutput:  # fmt: skip
         family = check_model(model)
+        check_vae(vae, family)
         plan = Plan(overlap, new_frames, hops, direction, seed, hop_seed, color_match, cross_fade, resample, vae_factor(vae))
         warn = once(warner(cls))
         clip = read_clip("video", video, fps, resample, frames_in, warn, family)
@@ -264,6 +265,7 @@ class PusaTransition(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         warn = once(warner(cls))
         family = check_model(model)
+        check_vae(vae, family)
         clip = read_clip("video", video, fps, resample, frames_in, warn, family)
         after = None if video_after is None else read_clip("video_after", video_after, fps, resample, frames_in, warn, family)
         sampler = WindowSampler(

@@ -17,6 +17,7 @@ host_comfyui.start()
 
 import comfy.ldm.wan.model  # noqa: E402
 import comfy.ldm.wan.vae  # noqa: E402
+import comfy.ldm.wan.vae2_2  # noqa: E402
 import comfy.ops  # noqa: E402
 import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
@@ -86,6 +87,22 @@ def vae_weights(seed: int = 1) -> dict[str, torch.Tensor]:
 def vae(seed: int = 1):
     """VAE of width 8, in float32."""
     return comfy.sd.VAE(sd=vae_weights(seed), dtype=torch.float32)
+
+
+def wan22_model(seed: int = 0):
+    """MODEL like Wan2.2 TI2V 5B, in float32: latents of 48 channels."""
+    return wan_model(wan_weights(seed, channels=48, out_dim=48))
+
+
+def wan22_vae(seed: int = 5):
+    """VAE like that of Wan2.2 TI2V 5B, of width 8, in float32. ComfyUI builds it at one width only."""
+    whole, small = comfy.ldm.wan.vae2_2.WanVAE, {"dim": 8, "dec_dim": 8, "num_res_blocks": 1}
+    config = {"z_dim": 48, "dim_mult": [1, 2, 4, 4], "temperal_downsample": [False, True, True]} | small
+    comfy.ldm.wan.vae2_2.WanVAE = lambda **given: whole(**given | small)
+    try:
+        return comfy.sd.VAE(sd=randomised(whole(**config).state_dict(), seed), dtype=torch.float32)
+    finally:
+        comfy.ldm.wan.vae2_2.WanVAE = whole
 
 
 def lora_weights(seed: int = 2, layers: int = 2, rank: int = 4) -> dict[str, torch.Tensor]:

@@ -41,6 +41,17 @@ LATENTS = {
 """Family by the axes and channels of a latent. Wan's have five axes and 16 channels (48 for Wan2.2-5B)."""
 
 
+PROMPTS = {
+    768: "Stable Diffusion 1 (CLIP-L)",
+    1024: "Stable Diffusion 2 (OpenCLIP-H)",
+    2048: "SDXL",
+    2304: "Lumina 2 (Gemma 2)",
+    3584: "Qwen-Image or HunyuanVideo 1.5 (Qwen2.5-VL)",
+    4096: "a model with the T5-XXL family, such as Wan or Mochi",
+}
+"""For whom text is encoded to features of this width."""
+
+
 def other_vae(vae) -> str | None:
     """The family of a VAE that is known to be none of Wan; None of Wan's own, however it is wrapped, and of unknown ones."""
     network = getattr(vae.first_stage_model, "_orig_mod", vae.first_stage_model)  # where torch.compile keeps its module

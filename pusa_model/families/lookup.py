@@ -118,14 +118,31 @@ def of_vae(vae) -> Family | None:
     return next((family for family in reversed(FAMILIES) if (family.channels, family.ratio) == about), None)
 
 
+def check_vae(vae, family: Family) -> None:
+    """Refuse a VAE that is not that of the model beside it.
+
+    Raises:
+        InputError: names both families.
+    """
+    own = of_vae(vae)
+    if own is None or (own.channels, own.ratio) != (family.channels, family.ratio):
+        stranger = other_vae(vae) or (own.name if own is not None else f"a model with latents of {vae.latent_channels} channels")
+        raise InputError(f"the VAE is that of {stranger}, the model is {family.name}. Use {family.vae}.")
+
+
 def of_channels(channels: int) -> Family | None:
     """The family whose latents have so many channels."""
     return next((family for family in reversed(FAMILIES) if family.channels == channels), None)
 
 
+def of_latent(latent: Tensor) -> Family | None:
+    """The family that makes latents [B, C, T, h, w] with these channels."""
+    return of_channels(latent.shape[1]) if latent.ndim == 5 else None
+
+
 def whose_latent(latent: Tensor) -> str | None:
     """The family that makes latents with these axes and channels, in words; None where no table says."""
-    family = of_channels(latent.shape[1]) if latent.ndim == 5 else None
+    family = of_latent(latent)
     return family.name if family is not None else other_latent(latent)
 
 

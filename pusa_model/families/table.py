@@ -115,4 +115,12 @@ SKYREELS = Family(
 )
 """Trained with a level of its own for every frame (arXiv 2504.13074). Its 14B file has just Wan2.1's keys."""
 
+WIDTHS = {1536: "Wan 1.3B", 3072: "Wan2.2 TI2V 5B", 5120: "Wan 14B"}
+
+
+def sized(width: int) -> str:
+    """The width of a network, and whose it is."""
+    return f"{width} ({WIDTHS[width]})" if width in WIDTHS else str(width)
+
+
 FAMILIES = (SKYREELS, WAN22_5B, WAN)

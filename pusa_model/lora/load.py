@@ -14,6 +14,7 @@ from torch import Size, Tensor
 
 from ...schedulers import InputError
 from ..families.lookup import check_model, model_file
+from ..families.table import sized
 from .file import check_values, read_tensors, rename_keys
 from .merged import merged_loras, refuse_merged, sha256
 from .on_model import adapters_on, facing, keys_of, same_update
@@ -160,7 +161,7 @@ def check_fit(lora: Mapping[str, Tensor], modules: Mapping[str, str], weights: M
     if misfits:
         raise InputError(
             f"`lora_name`: {len(misfits)} of {len(lora)} keys of the file do not fit the weights of this model, whose width "
-            f"is {weights[_WIDTH][0]} (14B has 5120, 1.3B has 1536). First of them: "
+            f"is {sized(weights[_WIDTH][0])}. {_made_for(lora)}First of them: "
             f"{'; '.join(misfit[:120] for misfit in misfits[:2])}. Use a LoRA made for this model."
         )
     return targets
@@ -204,6 +205,14 @@ def _misfit(key: str, lora: Mapping[str, Tensor], weight: Size) -> str | None:
     elif part == "dora_scale":
         fits = len(shape) == len(weight) and shape in ((weight[0], *[1] * len(weight[1:])), (1, *weight[1:]))
     return None if fits else f"{key} is {_size(shape)}, the weight {_size(weight)}"
+
+
+def _made_for(lora: Mapping[str, Tensor]) -> str:
+    """The width of the networks that a LoRA is made for, in words; empty where no attention of a block tells."""
+    widths = {
+        tensor.shape[1] for key, tensor in lora.items() if ".self_attn.q." in key and key.endswith(tuple(_UPS)) and tensor.ndim > 1
+    }
+    return f"The file is made for {sized(widths.pop())}. " if len(widths) == 1 else ""
 
 
 def _size(shape: Size) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...schedulers import InputError
+from ..families.foreign import PROMPTS
+from ..families.lookup import of_model
 
 ADVICE = "Encode the prompt with CLIP Text Encode and Load CLIP of type wan (umt5_xxl)."
 
@@ -25,7 +27,8 @@ def check_prompts(model, positive: list[list[Any]], negative: list[list[Any]]) -
             raise InputError(f"`{name}` is an empty CONDITIONING. {ADVICE}")
         for features, _ in prompt:
             if features.ndim != 3 or features.shape[-1] != width:
+                family, whose = of_model(model), PROMPTS.get(features.shape[-1], "another model")
                 raise InputError(
-                    f"`{name}` is encoded for another model: its features have the shape {tuple(features.shape)}, this model takes "
-                    f"[batch, tokens, {width}]. {ADVICE}"
+                    f"`{name}` is encoded for {whose}: its features have the shape {tuple(features.shape)}, "
+                    f"{family.name if family else 'this model'} takes [batch, tokens, {width}]. {ADVICE}"
                 )

@@ -1,4 +1,4 @@
-"""Relatives of Wan with a condition: each class of ComfyUI's is taken with right numbers for every token, or refused with the reason."""
+"""Relatives of Wan with a condition: each class is taken with the right number for every token, or refused with the reason."""
 
 import inspect
 

@@ -187,6 +187,16 @@ class PastSamplerSample(comfy.samplers.CFGGuider):
         return sampler.sample(self, sigmas, extra, callback, noise, latent_image, denoise_mask, disable_pbar)
 
 
+class Draft(comfy.samplers.CFGGuider):
+    """A guider that lets another sampler make a draft before its own begins, in one run."""
+
+    def inner_sample(self, noise, latent_image, device, sampler, sigmas, *args, **kwargs):
+        prompts = {name: [each.copy() for each in given] for name, given in self.conds.items()}
+        super().inner_sample(noise, latent_image, device, comfy.samplers.sampler_object("lcm"), sigmas, *args, **kwargs)
+        self.conds = prompts
+        return super().inner_sample(noise, latent_image, device, sampler, sigmas, *args, **kwargs)
+
+
 class PastOuterSample(comfy.samplers.CFGGuider):
     """A guider that begins in the middle."""
 

@@ -90,6 +90,11 @@ def test_a_guider_with_a_prediction_of_its_own_is_harmless(wan, condition):
     assert torch.equal(custom_advanced(model, latent, neighbours.OwnPrediction), custom_advanced(model, latent))
 
 
+def test_a_sampler_behind_another_in_one_run_is_as_it_is_alone(wan, condition):
+    model, latent = applied(wan, condition)
+    assert torch.equal(custom_advanced(model, latent, neighbours.Draft), custom_advanced(model, latent))
+
+
 @pytest.mark.parametrize("guider", [neighbours.PastPredictNoise, neighbours.PastSamplerSample, neighbours.PastOuterSample])
 def test_a_guider_past_the_wrappers_is_refused(wan, condition, guider):
     model, latent = applied(wan, condition)

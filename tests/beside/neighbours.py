@@ -176,6 +176,16 @@ class PastPredictNoise(comfy.samplers.CFGGuider):
         return self.predict_noise(*args, **kwargs)
 
 
+class PastAfterOnce(comfy.samplers.CFGGuider):
+    """A guider that goes through the wrappers in its first step alone."""
+
+    begun = False
+
+    def __call__(self, *args, **kwargs):
+        begun, self.begun = self.begun, True
+        return self.predict_noise(*args, **kwargs) if begun else super().__call__(*args, **kwargs)
+
+
 class PastSamplerSample(comfy.samplers.CFGGuider):
     """A guider that calls the sampler itself."""
 

@@ -8,7 +8,8 @@ import tiny
 import torch
 import torch.distributed
 from pusa.pusa_model import modulation
-from pusa.pusa_model.slices import frames_of_slice
+from pusa.pusa_model.slices import FRAMES as GIVEN_FRAMES
+from pusa.pusa_model.slices import frames_of_slice, own_rows
 from pusa.schedulers import InputError
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -113,6 +114,24 @@ def test_the_group_of_xfuser_is_asked_first(network, process_group, monkeypatch)
     with torch.inference_mode():
         found = replacements(network, "ours")(arguments(part), {"original_block": stock})["img"]
         assert torch.allclose(found, right(part), atol=1e-5)
+
+
+@pytest.mark.parametrize("process_group", [(1, 2)], indirect=True)
+def test_an_xfuser_that_nobody_has_started_is_not_asked(network, process_group, monkeypatch):
+    group = types.SimpleNamespace(model_parallel_is_initialized=lambda: False)
+    monkeypatch.setitem(sys.modules, "xfuser.core.distributed", group)
+    arguments, stock, right = block_call(network, {})
+    part = slice(TOKENS // 2, None)
+    with torch.inference_mode():
+        found = replacements(network, "ours")(arguments(part), {"original_block": stock})["img"]
+        assert torch.allclose(found, right(part), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, FRAMES, 6, 8), (1, 1, 6, 8), (1, 6, 8)])
+def test_timesteps_that_were_changed_on_the_way_are_refused(shape):
+    """Also where there is one for all frames, in either form that ComfyUI gives it to a block."""
+    with pytest.raises(InputError, match="7 latent frames, its blocks get"):
+        own_rows(torch.zeros(shape), TOKENS, {GIVEN_FRAMES: 7, "grid_sizes": GRID})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,7 +20,7 @@ from comfy_extras.nodes_custom_sampler import (
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from pusa.pusa_model import sampling
-from pusa.schedulers import flow_match_sigmas
+from pusa.schedulers import InputError, flow_match_sigmas
 from sampled import empty, given, random_frames, run
 
 LATENT = empty()
@@ -184,6 +184,13 @@ def test_reference_frames_behind_the_clip_take_the_global_timestep(wan, positive
     x, t = seen[0]
     assert t.shape == (1, 7) and torch.equal(t[0, 5:], t[0, 3:5]) and t[0, 0] == 0
     assert torch.equal(result[:, :, 0], random_frames(2)[:, :, 0])
+
+
+def test_references_in_the_context_are_refused(wan, positive, negative):
+    """Bernini's (context_latents) lie in front of the clip, with a time of their own."""
+    positive = [[positive[0][0], {"context_latents": [random_frames(1, seed=9)]}]]
+    with pytest.raises(InputError, match="in-context reference latents cannot be combined with a Pusa condition"):
+        run(wan, positive, negative, LATENT, given(LATENT, "0, 2", "0, 0.3"))
 
 
 def test_previews_show_condition_frames_as_they_are(wan, positive, negative):

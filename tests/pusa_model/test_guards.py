@@ -53,6 +53,12 @@ def test_a_model_that_is_no_wan_is_refused_by_name():
         guards.check_model(model)
 
 
+def test_a_network_that_was_put_into_torch_compile_is_a_wan(wan):
+    model = wan.clone()
+    model.add_object_patch("diffusion_model", torch.compile(wan.model.diffusion_model))
+    guards.check_model(model)
+
+
 def test_a_pair_of_two_sizes_is_refused(wan, positive, negative):
     deeper = tiny.wan_model(tiny.wan_weights(layers=3))
     with pytest.raises(InputError, match="not a pair"):

@@ -93,8 +93,8 @@ class Condition:
         channels, _, height, width = self.target
         expected = (channels, len(positions), height, width)
         if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
-            family = whose_latent(frames)
-            whose = f" (as those of {family} have)" if family and frames.shape[1] != channels else ""
+            family = self._stranger(frames)
+            whose = f" (as those of {family} have)" if family else ""
             raise InputError(
                 f"the condition frames have the shape {tuple(frames.shape)}{whose}, but [batch, {', '.join(map(str, expected))}] "
                 f"(channels, frames, height, width) is needed: {len(positions)} positions on {describe_target(self.target)}"
@@ -122,8 +122,8 @@ class Condition:
         """
         if latent.ndim != 5 or tuple(latent.shape[1:]) != self.target:
             found = describe_target(tuple(latent.shape[1:])) if latent.ndim == 5 else f"the shape {tuple(latent.shape)}"
-            family = whose_latent(latent)
-            found += f", as those of {family} have" if family and latent.shape[1] != self.target[0] else ""
+            family = self._stranger(latent)
+            found += f", as those of {family} have" if family else ""
             raise InputError(
                 f"the condition was made for {describe_target(self.target)}{self._whose(latent)}, the latent has {found}. Connect "
                 "the same latent to the condition nodes and to the sampler."
@@ -134,10 +134,15 @@ class Condition:
                 "use the same batch or a single condition."
             )
 
+    def _stranger(self, other: Tensor) -> str | None:
+        """The family of a latent that is not of the target's, in words."""
+        family, own = whose_latent(other), of_channels(self.target[0])
+        return None if own is not None and family == own.name else family
+
     def _whose(self, other: Tensor) -> str:
         """The family of the target in words, where a latent beside it is of another one."""
-        family = of_channels(self.target[0])
-        return f", those of {family.name}" if family and other.ndim == 5 and other.shape[1] != self.target[0] else ""
+        own = of_channels(self.target[0])
+        return f", those of {own.name}" if own is not None and self._stranger(other) else ""
 
     @property
     def factor(self) -> int:

@@ -37,7 +37,7 @@ def plain_base(path, weights, dtype, prefix="", metadata=None):
     return path
 
 
-def scaled_base(path, weights, form, dtype=torch.float8_e4m3fn, prefix=""):
+def scaled_base(path, weights, form, dtype=torch.float8_e4m3fn, prefix="", noted=None):
     """Scaled fp8 in the three spellings that ComfyUI reads: old keys, `comfy_quant` entries, or metadata."""
     tensors, layers = {}, {}
     conf = {"format": str(dtype).removeprefix("torch.")}
@@ -49,7 +49,7 @@ def scaled_base(path, weights, form, dtype=torch.float8_e4m3fn, prefix=""):
         scale = weight.abs().amax() / torch.finfo(dtype).max * 1.5
         tensors[prefix + key] = (weight / scale).to(dtype)
         tensors[f"{prefix}{layer}.{'scale_weight' if form == 'old' else 'weight_scale'}"] = scale
-        layers[prefix + layer] = conf
+        layers[(prefix if noted is None else noted) + layer] = conf
         if form == "entries":
             tensors[f"{prefix}{layer}.comfy_quant"] = torch.tensor(list(json.dumps(conf).encode()), dtype=torch.uint8)
     if form == "old":

@@ -153,6 +153,8 @@ def same_update(first: WeightAdapterBase, second: WeightAdapterBase) -> bool:
     if [part.shape for part in tensors[0]] != [part.shape for part in tensors[1]]:
         return False
     pairs = [pair for pair in zip(*tensors) if pair[0].numel()]
+    if not pairs:
+        return False
     if not all(_alike(*(part[(0,) * part.ndim].item() for part in pair), *_rounding(*pair)) for pair in pairs):
         return False
     rows = all(_close(one[:1], other[:1]) for one, other in pairs if one.ndim)

@@ -176,6 +176,16 @@ class PastPredictNoise(comfy.samplers.CFGGuider):
         return self.predict_noise(*args, **kwargs)
 
 
+class PastAfterOnce(comfy.samplers.CFGGuider):
+    """A guider that goes through the wrappers in its first step alone."""
+
+    begun = False
+
+    def __call__(self, *args, **kwargs):
+        begun, self.begun = self.begun, True
+        return self.predict_noise(*args, **kwargs) if begun else super().__call__(*args, **kwargs)
+
+
 class PastSamplerSample(comfy.samplers.CFGGuider):
     """A guider that calls the sampler itself."""
 
@@ -183,6 +193,16 @@ class PastSamplerSample(comfy.samplers.CFGGuider):
         self.conds = comfy.samplers.process_conds(self.inner_model, noise, self.conds, device, latent_image, denoise_mask, seed)
         extra = {"model_options": comfy.model_patcher.create_model_options_clone(self.model_options), "seed": seed}
         return sampler.sample(self, sigmas, extra, callback, noise, latent_image, denoise_mask, disable_pbar)
+
+
+class Draft(comfy.samplers.CFGGuider):
+    """A guider that lets another sampler make a draft before its own begins, in one run."""
+
+    def inner_sample(self, noise, latent_image, device, sampler, sigmas, *args, **kwargs):
+        prompts = {name: [each.copy() for each in given] for name, given in self.conds.items()}
+        super().inner_sample(noise, latent_image, device, comfy.samplers.sampler_object("lcm"), sigmas, *args, **kwargs)
+        self.conds = prompts
+        return super().inner_sample(noise, latent_image, device, sampler, sigmas, *args, **kwargs)
 
 
 class PastOuterSample(comfy.samplers.CFGGuider):

@@ -1,5 +1,6 @@
 """Beside other packs a condition is applied as a whole, or the run says what is in its way; what is harmless is never refused."""
 
+import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import neighbours
@@ -86,12 +87,29 @@ def test_what_is_in_the_way_is_said(wan, condition, name):
     assert near(custom_advanced(model, latent), reference), "a refused run leaves nothing behind"
 
 
+def test_too_little_memory_is_not_blamed_on_a_neighbour(wan, condition):
+    def full(*args, **kwargs):
+        raise comfy.model_management.OOM_EXCEPTION("full")
+
+    model, latent = applied(neighbours.object_patch("forward_orig", lambda network: full)(wan), condition)
+    with pytest.raises(comfy.model_management.OOM_EXCEPTION, match="full"):
+        custom_advanced(model, latent)
+
+
 def test_a_guider_with_a_prediction_of_its_own_is_harmless(wan, condition):
     model, latent = applied(wan, condition)
     assert torch.equal(custom_advanced(model, latent, neighbours.OwnPrediction), custom_advanced(model, latent))
 
 
-@pytest.mark.parametrize("guider", [neighbours.PastPredictNoise, neighbours.PastSamplerSample, neighbours.PastOuterSample])
+def test_a_sampler_behind_another_in_one_run_is_as_it_is_alone(wan, condition):
+    model, latent = applied(wan, condition)
+    assert torch.equal(custom_advanced(model, latent, neighbours.Draft), custom_advanced(model, latent))
+
+
+PAST = [neighbours.PastPredictNoise, neighbours.PastAfterOnce, neighbours.PastSamplerSample, neighbours.PastOuterSample]
+
+
+@pytest.mark.parametrize("guider", PAST)
 def test_a_guider_past_the_wrappers_is_refused(wan, condition, guider):
     model, latent = applied(wan, condition)
     with pytest.raises(ValueError, match="wrappers, so") as error:
@@ -126,6 +144,13 @@ def test_samplers_in_double_precision(wan, condition, dtypes, mask):
     reference = custom_advanced(model, latent, sampler=neighbours.euler())
     found = custom_advanced(model, latent, sampler=neighbours.euler(*dtypes)).float()
     assert near(found, reference) and clean_frames_are_exact(found, condition)
+
+
+def test_a_run_that_ends_above_0_ends_at_the_same_levels_on_the_own_path(wan, condition):
+    model, latent = applied(wan, condition)
+    sigmas = flow_match_sigmas(STEPS)[:-1]
+    own, core = (custom_advanced(model, latent, sampler=sampler, sigmas=sigmas) for sampler in (neighbours.euler(), EULER))
+    assert near(own, core)
 
 
 @pytest.mark.parametrize("dips", [(0.0,), (-0.01, -0.5), (1e-38,), (-0.5, 0.3)])

@@ -8,7 +8,8 @@ import tiny
 import torch
 import torch.distributed
 from pusa.pusa_model import modulation
-from pusa.pusa_model.slices import rows_of_slice
+from pusa.pusa_model.slices import ROWS as GIVEN_ROWS
+from pusa.pusa_model.slices import own_rows, rows_of_slice
 from pusa.schedulers import InputError
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -115,10 +116,28 @@ def test_the_group_of_xfuser_is_asked_first(network, process_group, monkeypatch)
         assert torch.allclose(found, right(part), atol=1e-5)
 
 
+@pytest.mark.parametrize("process_group", [(1, 2)], indirect=True)
+def test_an_xfuser_that_nobody_has_started_is_not_asked(network, process_group, monkeypatch):
+    group = types.SimpleNamespace(model_parallel_is_initialized=lambda: False)
+    monkeypatch.setitem(sys.modules, "xfuser.core.distributed", group)
+    arguments, stock, right = block_call(network, {})
+    part = slice(TOKENS // 2, None)
+    with torch.inference_mode():
+        found = replacements(network, "ours")(arguments(part), {"original_block": stock})["img"]
+        assert torch.allclose(found, right(part), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, FRAMES, 6, 8), (1, 1, 6, 8), (1, 6, 8)])
+def test_timesteps_that_were_changed_on_the_way_are_refused(shape):
+    """Also where there is one for all frames, in either form that ComfyUI gives it to a block."""
+    with pytest.raises(InputError, match="7 latent frames, its blocks get"):
+        own_rows(torch.zeros(shape), TOKENS, {GIVEN_ROWS: 7, "grid_sizes": GRID})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_beside_the_clip_are_refused(network, kind):
     """A reference in front of the clip would give every token another frame's modulation."""
-    arguments, stock, _ = block_call(network, {"grid_sizes": (FRAMES - 1, HEIGHT, WIDTH)})
+    arguments, stock, _ = block_call(network, {"grid_sizes": (FRAMES, HEIGHT, WIDTH - 1)})
     with torch.inference_mode(), pytest.raises(InputError, match="no frame"):
         replacements(network, kind)(arguments(slice(None)), {"original_block": stock})
 
@@ -130,7 +149,7 @@ def test_rows_are_those_of_every_token(grid, size):
     total = grid[0] * grid[1] * grid[2]
     tokens = -(-total // size)
     for rank in range(size):
-        frames = rows_of_slice(grid, tokens, rank)
+        frames = rows_of_slice(grid[0], grid[1] * grid[2], tokens, rank)
         rows = [frame for frame in frames for _ in range(tokens // len(frames))]
         assert rows == [min((rank * tokens + token) // (grid[1] * grid[2]), grid[0] - 1) for token in range(tokens)]
 
@@ -139,4 +158,4 @@ def test_rows_are_those_of_every_token(grid, size):
 @pytest.mark.parametrize("grid", [(21, 30, 52), (21, 45, 80)])
 def test_at_usual_sizes_there_is_a_row_for_each_frame(grid, size):
     """480p and 720p at 81 frames: nothing per token."""
-    assert len(rows_of_slice(grid, grid[0] * grid[1] * grid[2] // size, 1)) == grid[0]
+    assert len(rows_of_slice(grid[0], grid[1] * grid[2], grid[0] * grid[1] * grid[2] // size, 1)) == grid[0]

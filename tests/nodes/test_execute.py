@@ -3,9 +3,12 @@
 import asyncio
 import re
 
+import comfy.utils
 import pusa
 import pytest
 import torch
+from pusa.nodes import extend
+from pusa.pusa_model import sampling
 from pusa.pusa_model.prompts import stored as prompts
 from pusa.pusa_model.timeline import placing as timeline
 from pusa.schedulers import flow_match_sigmas
@@ -92,3 +95,34 @@ def test_a_stored_prompt_is_read_again_when_its_file_changes(folders, positive, 
     assert fingerprint("mine.safetensors") == first
     prompts.save_prompt([*positive, *negative], "mine", overwrite=True)
     assert fingerprint("mine.safetensors") != first
+
+
+@pytest.mark.parametrize("cfg_low", [0.0, 1.5])
+def test_the_sampler_hands_every_input_to_the_room(arguments, cfg_low):
+    """A cfg_low of 0 is that of the high-noise expert."""
+    given = arguments["PusaKSampler"][0] | {"boundary": 0.9, "denoise": 0.95}
+    direct = given | {"latent": given["latent_image"], "cfg_low": cfg_low or given["cfg"], "warn": lambda text: None}
+    del direct["latent_image"]
+    with torch.inference_mode():
+        (found,) = NODES["PusaKSampler"].execute(**(given | {"cfg_low": cfg_low})).result
+        assert snapshot(found) == snapshot(sampling.sample(**direct))
+
+
+def test_a_long_run_counts_its_steps_and_says_which_hop_it_is_at(arguments, monkeypatch):
+    told, said = [], []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0, raising=False)
+    monkeypatch.setattr(extend, "say", lambda cls, text: said.append(text))
+    comfy.utils.set_progress_bar_global_hook(lambda value, total, *_, **__: told.append((value, total)))
+    try:
+        with torch.inference_mode():
+            NODES["PusaExtendVideo"].execute(**(arguments["PusaExtendVideo"][0] | {"seed": 77}))
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+    assert [step for step in told if step[1] == 4] == [(1, 4), (2, 4), (3, 4), (4, 4)] and said == ["hop 1 of 2", "hop 2 of 2"]
+
+
+@pytest.mark.parametrize("socket", ["video", "video_after"])
+def test_an_error_names_the_socket_of_its_clip(arguments, socket):
+    given, _ = arguments["PusaTransition"]
+    with torch.inference_mode(), pytest.raises(ValueError, match=f"`{socket}` has the shape"):
+        NODES["PusaTransition"].execute(**(given | {socket: torch.zeros(9, 32, 32, 4)}))

@@ -11,9 +11,11 @@ import nodes as core_nodes
 import pusa
 import pytest
 import tiny
+import torch
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
+from pusa.nodes.shared.kept import Kept
 from safetensors.torch import save_file
 from server import PromptServer
 
@@ -183,6 +185,14 @@ def test_of_a_pair_only_the_expert_that_was_changed_is_made_anew(queue, cache):
     assert again[1] is not low and again[1].model is low.model
 
 
+def test_a_model_that_was_kept_is_warned_of_again(queue, caplog):
+    for low in (1.4, 1.3):
+        caplog.clear()
+        inputs = PAIR | {"strength_high": 0.5, "strength_low": low}
+        queue(execution.CacheType.CLASSIC, inputs, "PusaModelPairLoader", outputs=2)
+        assert "Pusa): The strength is 0.5;" in caplog.text
+
+
 def refused(name, inputs, said):
     with pytest.raises(ValueError, match=said) as error:
         NODES[name].execute(**inputs)
@@ -218,3 +228,11 @@ def test_a_model_file_that_is_none_is_refused_in_words(folder):
         said = refused("PusaModelPairLoader", PAIR | {"unet_name_low": f"{name}.safetensors"}, wrong)
         assert "`unet_name_low`" in said and str(folder) not in said
     assert "the same model" in refused("PusaModelPairLoader", PAIR | {"unet_name_low": "wan.safetensors"}, "`unet_name_high`")
+
+
+def test_what_was_kept_is_gone_before_the_next_is_made():
+    """Two models of 28 GB seldom fit beside each other."""
+    kept, there = Kept(), []
+    first = weakref.ref(kept.get("model", 1, torch.nn.Module))
+    kept.get("model", 2, lambda: there.append(first()))
+    assert there == [None]

@@ -33,7 +33,7 @@ ROOMS = torch.zeros(1, 16, 3, 4, 4)
 LATENTS = [{"samples": tensor} for tensor in TENSORS] + [
     {"samples": NestedTensor([ROOMS, torch.zeros(1, 8, 16, 4)])},
     {"samples": [ROOMS]}, {"other": ROOMS}, {"samples": ROOMS, "type": object()},
-    {"samples": ROOMS, "downscale_ratio_spacial": "x"},
+    {"samples": ROOMS, "downscale_ratio_spacial": "x"}, {"samples": ROOMS, "downscale_ratio_spacial": 0},
     {"samples": ROOMS, "batch_index": "x"}, {"samples": ROOMS, "batch_index": []}, {"samples": ROOMS, "batch_index": [0, 1]},
     {"samples": ROOMS, "batch_index": [-1]}, {"samples": ROOMS, "noise_mask": "x"},
     {"samples": ROOMS, "noise_mask": torch.full((1, 32, 32), NAN)}, {"samples": ROOMS, "noise_mask": torch.zeros(0)},
@@ -128,7 +128,7 @@ def inputs_of(name) -> list[io.Input]:
 NARROW, WIDE = [[torch.zeros(1, 8, 768), {}]], [[torch.zeros(1, 77, 2048), {"pooled_output": None}]]
 UNUSABLE = [
     ("PusaKSampler", "positive", NARROW), ("PusaKSampler", "negative", WIDE), ("PusaTransition", "positive", WIDE),
-    ("PusaExtendVideo", "positive", {"prompt0": NARROW}),
+    ("PusaExtendVideo", "positive", {"prompt0": NARROW}), ("PusaSavePrompt", "conditioning", []),
     *(("PusaSavePrompt", "prompt_name", text) for text in ("x" * 300, "\ud800")),
     *(("PusaMergeLora", "filename", text) for text in ("x" * 300, "\ud800")),
 ]  # fmt: skip

@@ -112,6 +112,13 @@ def test_free_frames_keep_the_sampler_that_was_chosen(exact, positive, negative,
     assert torch.allclose(conditioned, plain, atol=1e-4)
 
 
+@pytest.mark.parametrize("sampler_name", ["heun", "heunpp2", "dpm_2", "dpmpp_2m", "res_multistep", "ipndm", "deis", "uni_pc"])
+def test_condition_frames_keep_the_order_of_a_sampler_that_is_better_than_euler(exact, positive, negative, sampler_name):
+    model, _ = exact
+    euler, better = (run(model, name, 20, positive, negative)[1:-1] for name in ("euler", sampler_name))
+    assert (better < 0.7 * euler).all()
+
+
 @pytest.mark.parametrize("sampler_name", QUIET)
 def test_deterministic_samplers_follow_the_exact_path_of_every_frame(exact, positive, negative, sampler_name):
     """For every multiplier the error is that of the sampler's order: it falls with the steps, and is small at 40."""

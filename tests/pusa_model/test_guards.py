@@ -6,37 +6,18 @@ import pytest
 import sampled
 import tiny
 import torch
-from comfy.ldm.wan.model import CameraWanModel, VaceWanModel
 from comfy.supported_models import SD15
-from pusa.pusa_model import guards, patch, sampling
+from pusa.pusa_model import patch, sampling
+from pusa.pusa_model.families.lookup import check_model
 from pusa.schedulers import InputError
+from relatives import causal_model
 from sampled import empty, given, run
 
 
-def image_to_video():
-    return tiny.wan_model(tiny.wan_weights(channels=36))
-
-
-def vace():
-    return tiny.wan_model(tiny.wan_weights(network=VaceWanModel, vace_layers=1, vace_in_dim=96))
-
-
-def camera():
-    return tiny.wan_model(tiny.wan_weights(network=CameraWanModel, channels=36, model_type="camera_2.2"))
-
-
-@pytest.mark.parametrize(
-    "make, words",
-    [
-        (image_to_video, "image-to-video or control model \\(36 input channels"),
-        (vace, "Wan VACE"),
-        (camera, "Wan Camera Control"),
-    ],
-)
-def test_other_wan_models_are_refused_by_name(make, words, positive, negative, monkeypatch):
-    model, latent = make(), empty()
+def test_a_model_that_takes_no_vector_is_refused_by_name_before_it_is_loaded(positive, negative, monkeypatch):
+    model, latent = causal_model(), empty()
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda *args, **kwargs: pytest.fail("a model was loaded"))
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match="a causal autoregressive Wan: .* cache"):
         run(model, positive, negative, latent, given(latent, "0", "0.2"))
     with pytest.raises(InputError, match="Wan2.1-T2V"):
         sampling.prepare(model, latent, given(latent, "0", "0.2"), 5.0)
@@ -50,7 +31,13 @@ def test_a_model_that_is_no_wan_is_refused_by_name():
     network = config.get_model({}, "", device="cpu")
     model = comfy.model_patcher.ModelPatcher(network, torch.device("cpu"), torch.device("cpu"))
     with pytest.raises(InputError, match="not a Wan model"):
-        guards.check_model(model)
+        check_model(model)
+
+
+def test_a_network_that_was_put_into_torch_compile_is_a_wan(wan):
+    model = wan.clone()
+    model.add_object_patch("diffusion_model", torch.compile(wan.model.diffusion_model))
+    check_model(model)
 
 
 def test_a_pair_of_two_sizes_is_refused(wan, positive, negative):
@@ -65,8 +52,8 @@ def test_one_model_for_both_experts_is_refused(wan, positive, negative):
 
 
 def test_the_low_model_is_checked_too(wan, positive, negative):
-    with pytest.raises(InputError, match="`model_low` is a Wan image-to-video"):
-        run(wan, positive, negative, empty(), model_low=image_to_video())
+    with pytest.raises(InputError, match="`model_low` is a causal autoregressive Wan"):
+        run(wan, positive, negative, empty(), model_low=causal_model())
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ def test_what_is_probably_not_meant_is_told(wan, files):
     assert "No LoRA is on the model" in advice(wan, 3.0, 10, True)[0]
     assert "cfg is 3 with the distillation LoRA lightx2v.safetensors" in advice(fast, 3.0, 4, True)[0]
     assert "4 steps without a distillation LoRA are few" in advice(pusa, 3.0, 4, True)[0]
+    assert advice(pusa, 3.0, 7, True) and not advice(pusa, 3.0, 8, True)
     assert not advice(core, 1.0, 4, True), "what another node loaded may be a distillation LoRA"
 
 
@@ -137,3 +138,16 @@ def test_a_run_tells_each_thing_once(wan, positive, negative):
     other = tiny.wan_model(tiny.wan_weights(10))
     run(wan, positive, negative, latent, given(latent, "0", "0.2"), model_low=other, warn=warnings.append)
     assert len(warnings) == 1 and "No LoRA is on the model" in warnings[0]
+
+
+def test_each_expert_is_told_of_its_own_guidance(wan, files, positive, negative):
+    fast = [load_lora(tiny.wan_model(tiny.wan_weights(seed)), files("pusa_lightx2v"), 1.0) for seed in (0, 10)]
+    warnings = []
+    run(fast[0], positive, negative, empty(), model_low=fast[1], cfg=1.0, cfg_low=2.0, warn=warnings.append)
+    assert warnings == [text for text in advice(fast[1], 2.0, 4, False)] and len(warnings) == 1
+
+
+def test_frames_that_are_all_free_are_no_given_frames(wan, positive, negative):
+    """A condition of multiplier 1 asks nothing of the model, so nothing is said of the Pusa LoRA."""
+    latent = empty()
+    run(wan, positive, negative, latent, given(latent, "0", "1"), warn=pytest.fail)

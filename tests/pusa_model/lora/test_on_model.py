@@ -99,6 +99,14 @@ def test_what_float8_makes_of_small_values_is_no_likeness(wan, file):
         put_on(wan, ("core", "core, fp8"), (file("a", 2, change=faint), file("b", 2, torch.float8_e4m3fn, faint)))
 
 
+def other_half(lora):
+    return {key: -value if ".lora_A." in key else value for key, value in lora.items()}
+
+
+def test_loras_are_told_apart_by_all_of_their_tensors(wan, file):
+    put_on(wan, ("core", "core"), (file(), file("half", change=other_half)))
+
+
 def test_a_hook_is_held_against_the_model_and_hooks_are_not_held_against_each_other(wan, file):
     path, style = file(), file("style", STYLE)
     check_lora_once(hooked(hooked(wan, path), path))
@@ -210,7 +218,9 @@ def test_what_cannot_be_read_is_taken_for_it(wan, file):
     merged = ModelMergeSimple().merge(wan, ours(tiny.wan_model(tiny.wan_weights(3)), file()), 0.5)[0]
     foreign = wan.clone()
     foreign.set_injections("other", [comfy.patcher_extension.PatcherInjection(inject=print, eject=print)])
-    for model in (merged, foreign):
+    weighted = wan.clone()
+    weighted.add_patches({"diffusion_model.head.head.weight": ("diff", (torch.ones(64, tiny.WIDTH),))}, 1.0, 0.5)
+    for model in (merged, foreign, weighted):
         assert pusa_lora_on(model) and has_unknown_loras(model) and not advice(model, 3.0, 10, True)
         check_lora_once(model)
     assert not pusa_lora_on(wan) and not has_unknown_loras(wan) and not has_unknown_loras(ours(wan, file()))

@@ -1,6 +1,8 @@
 """Whole files: what a killed writer leaves goes with the next, what a living one writes stays, and a refusal leaves nothing."""
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +146,16 @@ def test_a_file_where_a_folder_should_be_is_told_in_words(place, name):
 def test_too_small_a_disk_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match=r"the disk is full \(it needs 1000000000.00 GB, and .* are free\)"):
         write_whole(tmp_path / "x", lambda out: pytest.fail("written"), "a", size=10**18)
+    usage = shutil.disk_usage(tmp_path)
+    with pytest.raises(InputError, match="the disk is full"):
+        write_whole(tmp_path / "x", lambda out: pytest.fail("written"), "a", size=(usage.free + usage.total) // 2)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_or_a_share_of_it_that_fills_up_is_full(tmp_path, number):
+    said = str(files._in_words(OSError(number, os.strerror(number)), tmp_path / "x", "x"))
+    assert said.startswith("x cannot be written: the disk is full (") and said.endswith(" are free). Make space there.")
 
 
 def test_the_mode_is_what_the_umask_gives(place):

@@ -1,5 +1,8 @@
 """What a MODEL or a VAE is: the same for equal content, another for any other, of this process alone where it cannot be told."""
 
+import math
+
+import comfy.hooks
 import folder_paths
 import nodes
 import pytest
@@ -9,6 +12,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy.quant_ops import QuantizedTensor
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from pusa.pusa_model.lora.load import load_lora
+from pusa.pusa_model.storage import identity as identity_module
 from pusa.pusa_model.storage.identity import Unstorable, environment, identity, is_lasting, process_token, sampler_functions
 from safetensors.torch import save_file
 
@@ -108,6 +112,9 @@ def test_quantised_weights_are_told_apart(wan_weights):
     weight = wan_weights["head.head.weight"]
     first, same, other = (QuantizedTensor.from_float(each, "TensorCoreFP8Layout") for each in (weight, weight, -weight))
     assert identity(first) == identity(same) != identity(other) and is_lasting(identity(first))
+    louder = QuantizedTensor.from_float(2 * weight, "TensorCoreFP8Layout", scale=torch.tensor(2.0))
+    assert torch.equal(louder._qdata.view(torch.uint8), first._qdata.view(torch.uint8)), "another scale alone"
+    assert identity(louder) != identity(first)
 
 
 def test_a_file_of_the_core_loader_is_known_by_its_content_and_dtype(tmp_path, monkeypatch, wan_weights):
@@ -146,3 +153,20 @@ def test_samplers_and_schedulers_of_others_count_as_themselves(monkeypatch):
 
 def test_what_computes_is_known():
     assert is_lasting(environment()) and torch.__version__ in environment() and "'use_sage_attention': False" in environment()
+
+
+def test_code_is_known_by_its_content_and_names_and_of_this_process_once_it_was_changed(tmp_path, monkeypatch):
+    (tmp_path / "a.py").write_text("1")
+    assert identity_module._code(tmp_path, "") == process_token(), "changed since this process began"
+    monkeypatch.setattr(identity_module, "_STARTED", math.inf)
+    known = [identity_module._code(tmp_path, "")]
+    (tmp_path / "a.py").write_text("2")
+    known.append(identity_module._code(tmp_path, ""))
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    known.append(identity_module._code(tmp_path, ""))
+    assert len(set(known)) == 3 and all(map(is_lasting, known))
+
+
+def test_the_members_of_an_enumeration_are_told_apart():
+    members = [identity(member) for member in comfy.hooks.EnumHookMode]
+    assert len(set(members)) == len(members) > 1 and all(map(is_lasting, members))

@@ -106,3 +106,10 @@ def test_a_vae_takes_its_latents_with_it():
     del vae
     gc.collect()
     assert kept() is None
+
+
+def test_a_latent_above_the_limit_is_given_and_kept_alone(vae):
+    cache = LatentCache(limit=1)
+    for seed in (0, 0, 1, 1):
+        cache.encode(vae, pictures(seed=seed))
+    assert vae.runs == 2

@@ -32,6 +32,16 @@ def test_things_that_were_drawn_elsewhere_do_not_count():
     assert (mended - given)[:, :, 24:].abs().max() < 0.01
 
 
+def test_what_was_drawn_far_off_does_not_hide_what_was_drawn_a_little_off():
+    """A few squares that are white in one, and a few more that are darker: the ground, which is most of it, stays as it is."""
+    given = torch.linspace(0.2, 0.5, 32)[None, :, None, None].expand(1, 32, 32, 3)
+    drawn = given.clone()
+    drawn[:, :, :4] += 0.05
+    drawn[:, :, -4:] = 1.0
+    mended = ColorMap.between(drawn, given, 1.0).apply(given)
+    assert (mended - given).abs().max() < 1e-3
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.25, 0.5])
 def test_strength_takes_back_a_part(strength):
     given = frames()

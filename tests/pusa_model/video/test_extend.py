@@ -262,6 +262,7 @@ def test_a_clip_of_another_rate_goes_to_16_and_back(sampler, positive, direction
     given = clip(rate=24)
     joined = extend(given, [positive], sampler, plan(3, direction, resample=method))
     assert len(joined.new_frames) == 3 * 12
+    assert len(extend(clip(rate=25), [positive], sampler, plan(3, direction, resample=method)).new_frames) == 37, "3 * 12.5"
     assert torch.equal(in_place(joined, given), frames_of(given))
     inwards = frames_of(given).flip(0) if direction == "forwards" else frames_of(given)
     if method == "nearest":

@@ -4,7 +4,7 @@ import folder_paths
 import pytest
 import torch
 from pusa.pusa_model.timeline.encode import encode_clip, encode_tail
-from pusa.pusa_model.video.clip import image_clip
+from pusa.pusa_model.video.clip import PART, image_clip
 from pusa.pusa_model.video.color import ColorMap
 from pusa.pusa_model.video.transition import transition
 from pusa.pusa_model.video.window import WindowSampler
@@ -146,3 +146,9 @@ def test_clips_of_another_rate_go_to_16_and_back(sampler, positive, method, loop
 def test_new_frames_that_last_less_than_one_are_refused(sampler, positive):
     with pytest.raises(InputError, match="`new_frames` last less than one frame of a clip of 4 frames per second"):
         transition(image_clip(FIRST, 4), None, positive, sampler, resample="blend", **(SETTINGS | {"new_frames": 3}))
+
+
+def test_a_long_second_clip_stays_bit_for_bit(sampler, positive):
+    second = frames(2 * PART + 3, 2)
+    joined = transition(image_clip(FIRST, 16), image_clip(second, 16), positive, sampler, **SETTINGS)
+    assert torch.equal(joined.frames[joined.arrival :], second)

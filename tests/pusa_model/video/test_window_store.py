@@ -12,6 +12,7 @@ import tiny
 import torch
 from pusa.pusa_model.condition import Condition
 from pusa.pusa_model.sampling import sample
+from pusa.pusa_model.storage import identity
 from pusa.pusa_model.timeline.encode import encode_clip
 from pusa.pusa_model.video import window_store
 from pusa.pusa_model.video.window import WindowSampler
@@ -44,6 +45,13 @@ def test_inputs_that_cannot_be_told_apart_are_not_stored(temp):
     assert window_key(thing=Nameless()) is None
     store_window(None, torch.zeros(1))
     assert load_window(None) is None and not temp.exists()
+
+
+def test_the_key_of_what_only_this_process_knows_does_not_outlive_it(temp):
+    key = window_key(thing=lambda: None)
+    assert window_key(thing=1).startswith("lasting-") and not key.startswith("lasting-")
+    store_window(key, torch.zeros(1, 16, 2, 4, 4))
+    assert list(temp.rglob(f"{key}.safetensors")) and not (temp.parent / "user").exists()
 
 
 def test_keys_tell_values_apart(positive):
@@ -179,6 +187,14 @@ def test_a_killed_process_leaves_its_finished_hops_to_the_next(temp):
         answers[name] = process.stdout.split() if process.returncode == 0 else process.returncode
     assert answers["killed"] == -9 and answers["next"][0] == "2" and answers["alone"][0] == "4"
     assert answers["next"][1] == answers["alone"][1]
+
+
+def test_windows_of_this_process_are_not_those_of_another_with_its_number(temp, monkeypatch):
+    """Process numbers come back, in a container after every restart."""
+    store_window("key", torch.zeros(1, 16, 2, 4, 4))
+    assert load_window("key") is not None
+    monkeypatch.setattr(identity, "_RANDOM", "another")
+    assert load_window("key") is None
 
 
 def test_windows_of_a_process_that_is_gone_go(temp):

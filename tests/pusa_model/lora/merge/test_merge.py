@@ -16,6 +16,7 @@ import torch
 from comfy.quant_ops import get_layout_class
 from merge_files import LIGHT, PLAIN, PUSA, plain_base, scaled_base, tensor_bytes
 from pusa.pusa_model.lora.load import load_lora
+from pusa.pusa_model.lora.merge import base as merge_base
 from pusa.pusa_model.lora.merge import loras as merge_lora
 from pusa.pusa_model.lora.merge import rounding as merge_rounding
 from pusa.pusa_model.lora.merge import weights as merge_weights
@@ -68,6 +69,7 @@ def assert_merged(base, loras, tmp_path, dtype=None):
 @pytest.mark.parametrize("kind", PLAIN)
 def test_a_plain_file_is_what_the_patcher_makes(wan_weights, loras, monkeypatch, kind, rows):
     monkeypatch.setattr(merge_weights, "SLICE", rows)
+    monkeypatch.setattr(merge_base, "_READ", rows // 3)
     base = plain_base(loras / "base.safetensors", wan_weights, PLAIN[kind])
     both = [(loras / "pusa.safetensors", 1.4), (loras / "light.safetensors", 0.7)]
     found = assert_merged(base, both, loras, PLAIN[kind])
@@ -81,6 +83,7 @@ def test_a_plain_file_is_what_the_patcher_makes(wan_weights, loras, monkeypatch,
 @pytest.mark.parametrize("form", ["old", "entries", "metadata"])
 def test_a_scaled_file_is_what_the_patcher_makes(wan_weights, loras, monkeypatch, form, rows):
     monkeypatch.setattr(merge_weights, "SLICE", rows)
+    monkeypatch.setattr(merge_base, "_READ", rows // 3)
     base = scaled_base(loras / "base.safetensors", wan_weights, form)
     assert_merged(base, [(loras / "pusa.safetensors", 1.4), (loras / "light.safetensors", 0.7)], loras)
 
@@ -204,10 +207,11 @@ def test_a_gpu_is_given_and_gives_tensors_of_its_own(monkeypatch):
 
 
 @pytest.mark.parametrize("prefix", ["model.diffusion_model.", "diffusion_model."])
-@pytest.mark.parametrize("kind", ["plain", "scaled"])
+@pytest.mark.parametrize("kind", ["plain", "old", "metadata", "metadata without the prefix"])
 def test_a_prefix_in_the_file_changes_nothing(wan_weights, loras, prefix, kind):
-    make = {"plain": lambda path, given: plain_base(path, wan_weights, torch.bfloat16, given)}
-    make["scaled"] = lambda path, given: scaled_base(path, wan_weights, "old", prefix=given)
+    form, _, bare = kind.partition(" without ")
+    scaled = lambda path, given: scaled_base(path, wan_weights, form, prefix=given, noted="" if bare else given)  # noqa: E731
+    make = {kind: scaled} | {"plain": lambda path, given: plain_base(path, wan_weights, torch.bfloat16, given)}
     files = []
     for given in ("", prefix):
         base = make[kind](loras / f"base{len(files)}.safetensors", given)

@@ -165,6 +165,7 @@ def test_a_name_stands_for_a_file_in_the_folder(folder):
         assert found == folder / f"{path}.safetensors"
         found.touch()
         assert listed_name(found) in folder_paths.get_filename_list("diffusion_models")
+        assert output_path(name) == found, "also where it is there already, to be replaced"
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "../x", "a/../../x", "..\\x", "/etc/x", "a\0b", "a:b", "x/..", ".x"])

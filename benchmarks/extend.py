@@ -42,7 +42,7 @@ class Bench:
     """The embedded model, and scenes that go on for ever."""
 
     def __init__(self, scenes: int, steps: int = 10, cfg: float = 3.0):
-        self.evaluate, self.measure = pack_module("training.nano.evaluate"), pack_module("training.nano.measure")
+        self.evaluate, self.measure = pack_module("training.nano.quality.evaluate"), pack_module("training.nano.quality.measure")
         self.words, self.frames_room = pack_module("training.nano.words"), pack_module("pusa_model.video.frames")
         self.extension, self.window = pack_module("pusa_model.video.extend"), pack_module("pusa_model.video.window")
         self.condition, self.clip = pack_module("pusa_model.condition"), pack_module("pusa_model.video.clip")

@@ -131,7 +131,7 @@ class Bench:
 
     def __init__(self, folder: Path, count: int):
         self.folder, self.count, self._models = folder, count, {}
-        self.evaluate, self.vae = pack_module("training.nano.evaluate"), pack_module("training.nano.vae")
+        self.evaluate, self.vae = pack_module("training.nano.quality.evaluate"), pack_module("training.nano.vae")
         self.codec, self.setting = self.evaluate.Codec(folder), self.evaluate.Setting()
 
     def model(self, strength: float):

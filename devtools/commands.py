@@ -10,11 +10,11 @@ import sys
 from cli.graphs import TASKS
 
 from . import browser
-from . import download as weights
 from .console import SetupError, say
 from .pins import COMFYUI, DEFAULT_COMFYUI
 from .places import REPOSITORY
 from .setup import Host, set_up
+from .weights import download as weights
 
 DESCRIPTION = """\
 Develop Pusa for ComfyUI. Every command first makes everything ready: a pinned ComfyUI and a virtual environment with

@@ -31,7 +31,7 @@ from .families.networks import Network, padded_tokens
 from .families.references import with_references
 from .families.time_embedding import exchange_forwards, rows_of_call
 from .lora.on_model import check_lora_once
-from .modulation import add_replacements, frame_blocks
+from .modulation import IMAGE, add_replacements, exchange_vace_blocks, frame_blocks
 from .own_path import OwnPath, is_core, needs_own_path
 from .part_of_time import PLACES, with_places
 from .run import KEY, Run, begun, check_begun, run_of
@@ -41,6 +41,8 @@ NOISED = (
     "Connect the `latent` of Apply Condition (Pusa) to the sampler as it is, with RandomNoise: AddNoise brings all frames to one "
     "level, so it cannot stand between them."
 )
+POSITIONAL = ("context", "clip_fea", "time_dim_concat")  # arguments of a Wan network between its timesteps and the options
+POSITIONAL = ("context", "clip_fea", "time_dim_concat")  # arguments of a Wan network between its timesteps and the options
 SAME = 0.01  # of the largest value: more than half precision makes of a clean frame on its way to the sampler
 
 
@@ -68,6 +70,7 @@ def apply_condition(model, condition: Condition, node: str | None = None):
         network = network_record(model)
         if network.one_number:
             exchange_forwards(patched)
+            exchange_vace_blocks(patched)
         patch = FramePatch(condition, network, node)
         patched.add_callback_with_key(CallbacksMP.ON_PRE_RUN, KEY, check_begun)
         patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, patch.outer_sample)
@@ -199,21 +202,36 @@ class FramePatch:
         multipliers = run.window(transformer_options, kwargs.pop(PLACES, None), timestep.device)
         if x.shape[2] != multipliers.shape[1]:
             raise InputError(f"the model was given {x.shape[2]} latent frames, the Pusa condition has {multipliers.shape[1]}.")
-        # Asked anew at every call, because blocks that are compiled one by one are in the network only while it is called.
-        network = executor.class_obj
-        tokens = padded_tokens(network, x.shape[3:])
-        given = timestep.reshape(timestep.shape[0], -1)
-        streams = self.network.streams(network, {**kwargs, "time_dim_concat": time_dim_concat})
-        timesteps, group = with_references(given * multipliers.to(given.dtype), given.amax(1, keepdim=True), tokens, *streams)
-        rows, own_group = timesteps.shape[1], self.network.own_group
-        if own_group is not None:
-            rows, group = None, own_group(tokens, kwargs)
-        add_replacements(transformer_options, frame_blocks(network), len(network.blocks))
-        transformer_options |= {ROWS: rows, GROUP: group}
-        if not self.network.one_number:
-            return executor(x, timesteps, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
-        with rows_of_call(timesteps.shape[0]):
-            return executor(x, timesteps.flatten(), context, clip_fea, time_dim_concat, transformer_options, **kwargs)
+        call = {"context": context, "clip_fea": clip_fea, "time_dim_concat": time_dim_concat, **kwargs}
+        return call_per_frame(executor, self.network, multipliers, x, timestep, transformer_options, call)
+
+
+def call_per_frame(executor, record: Network, multipliers: Tensor, x: Tensor, timestep: Tensor, options: dict, call: dict):
+    """Call a network with a timestep for every token that it will have.
+
+    Args:
+        executor: what ComfyUI gives a DIFFUSION_MODEL wrapper; ``class_obj`` is the network.
+        record: how the vector reaches it.
+        multipliers: m shaped [1 or B, T].
+        timestep: at the global level, [B]; [B, T] where a noise mask of Wan2.2 5B counts in already.
+        options: transformer options, which are added to.
+        call: its other arguments.
+    """
+    # Asked anew at every call, because blocks that are compiled one by one are in the network only while it is called.
+    network, given = executor.class_obj, timestep.reshape(timestep.shape[0], -1)
+    tokens, streams = padded_tokens(network, x.shape[3:]), record.streams(network, call)
+    levels = given * multipliers.to(given.dtype)
+    timesteps, group = with_references(levels, given.amax(1, keepdim=True), tokens, *streams)
+    rows = timesteps.shape[1]
+    if record.own_group is not None:
+        rows, group = None, record.own_group(tokens, call)
+    add_replacements(options, frame_blocks(network), len(network.blocks))
+    options |= {ROWS: rows, GROUP: group, IMAGE: record.image_tokens(call)}
+    arguments, others = [call.get(name) for name in POSITIONAL], {name: call[name] for name in call.keys() - set(POSITIONAL)}
+    if not record.one_number:
+        return executor(x, timesteps, *arguments, options, **others)
+    with rows_of_call(timesteps.shape[0]):
+        return executor(x, timesteps.flatten(), *arguments, options, **others)
 
 
 @contextmanager

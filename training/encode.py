@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hosting.process import has_gpu, start_comfyui
-
+from ..hosting.process import has_gpu, start_comfyui
 from ..schedulers import InputError, check_length
 from .data.datasets import Item, Skipped, find_items
 from .store import StoreWriter

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from hosting.process import ROOT
-
+from ..hosting.process import ROOT
 from .files import write_tensors
 from .method.lora import lora_tensors
 from .method.network import Base

@@ -17,8 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-from hosting.process import has_gpu, start_comfyui
-
+from ..hosting.process import has_gpu, start_comfyui
 from ..schedulers import InputError
 from .options import DTYPES, parser, settings_of
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import comfy.model_management
 import comfy.ops
 import comfy.sd
 import torch
-from comfy.ldm.wan.model import WanModel
+from comfy.ldm.wan.model import SCAILWanModel, VaceWanModel, WanModel
 from torch import Tensor
 
 WIDTHS = {
@@ -62,8 +62,34 @@ def layers_that_fit(device: torch.device) -> int:
     return max(1, min(LAYERS, int(free / 2 / block)))
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A class of network, and what it is called with beside the clip.
+
+    Attributes:
+        config: arguments that differ from those of text-to-video.
+        beside: shapes of further arguments, from latent frames, height and width.
+    """
+
+    network: type[WanModel] = WanModel
+    config: dict[str, int] = field(default_factory=dict)
+    beside: Callable[[int, int, int], dict[str, tuple[int, ...]]] = lambda frames, height, width: {}
+
+
+TEXT_TO_VIDEO = Kind()
+RELATIVES = {
+    "VACE with a control": Kind(
+        VaceWanModel, {"vace_layers": 1, "vace_in_dim": 96}, lambda t, h, w: {"vace_context": (1, 1, 96, t, h, w)}
+    ),
+    "SCAIL with poses of half the size": Kind(
+        SCAILWanModel, {"in_dim": 20}, lambda t, h, w: {"pose_latents": (1, 20, t, h // 2, w // 2)}
+    ),
+    "a reference picture": Kind(WanModel, {"in_dim_ref_conv": 16}, lambda t, h, w: {"reference_latent": (1, 16, h, w)}),
+}
+
+
 class Wan:
-    """A text-to-video MODEL with random weights, loaded where ComfyUI runs it.
+    """A MODEL with random weights, text-to-video or another kind, loaded where ComfyUI runs it.
 
     Attributes:
         weights: state dict, in bf16 where the model keeps less.
@@ -71,9 +97,9 @@ class Wan:
         network: ComfyUI's WanModel inside it.
     """
 
-    def __init__(self, width: str, layers: int, dtype: torch.dtype):
-        self.width, self.layers, self.dtype = width, layers, dtype
-        self.weights = random_weights(self.shape, torch.bfloat16 if dtype.itemsize == 1 else dtype)
+    def __init__(self, width: str, layers: int, dtype: torch.dtype, kind: Kind = TEXT_TO_VIDEO):
+        self.width, self.layers, self.dtype, self.kind = width, layers, dtype, kind
+        self.weights = random_weights(self.shape, torch.bfloat16 if dtype.itemsize == 1 else dtype, kind.network)
         self.model = comfy.sd.load_diffusion_model_state_dict(dict(self.weights), model_options={"dtype": dtype})
         comfy.model_management.load_models_gpu([self.model], force_full_load=True)
         self.network = self.model.model.diffusion_model
@@ -81,14 +107,14 @@ class Wan:
     @property
     def shape(self) -> dict[str, int]:
         """Arguments of a network of this size."""
-        return WIDTHS[self.width] | {"num_layers": self.layers}
+        return WIDTHS[self.width] | {"num_layers": self.layers} | self.kind.config
 
     def __str__(self) -> str:
         return f"Wan {self.width}, {self.layers} block{'s' * (self.layers > 1)}, {DTYPES[self.dtype]}"
 
     def inputs(self, size: str) -> Inputs:
         """What the network is called with for a clip of this size."""
-        return Inputs(*SIZES[size], self.model.load_device, self.model.model.get_dtype_inference())
+        return Inputs(*SIZES[size], self.model.load_device, self.model.model.get_dtype_inference(), self.kind)
 
 
 class Inputs:
@@ -99,21 +125,26 @@ class Inputs:
         scalar: one timestep [1].
         vector: one for each latent frame [1, T], of which the first is a clean picture.
         context: prompt features [1, 512, 4096].
+        beside: what the kind of network is called with beside them.
     """
 
-    def __init__(self, frames: int, height: int, width: int, device: torch.device, dtype: torch.dtype):
-        generator = torch.Generator().manual_seed(0)
-        self.x = torch.randn(1, 16, frames, height, width, generator=generator).to(device, dtype)
+    def __init__(self, frames: int, height: int, width: int, device: torch.device, dtype: torch.dtype, kind: Kind):
+        generator, channels = torch.Generator().manual_seed(0), kind.config.get("in_dim", 16)
+        self.x = torch.randn(1, channels, frames, height, width, generator=generator).to(device, dtype)
+        shapes = kind.beside(frames, height, width)
+        self.beside = {name: torch.randn(shape, generator=generator).to(device, dtype) for name, shape in shapes.items()}
+        if kind.network is VaceWanModel:
+            self.beside["vace_strength"] = [1.0]
         self.context = torch.randn(1, *TEXT, generator=generator).to(device, dtype)
         self.vector = torch.full((1, frames), 800.0, device=device)
         self.vector[:, 0] = 0
         self.scalar = self.vector[:, 1]
 
 
-def random_weights(shape: dict[str, int], dtype: torch.dtype) -> dict[str, Tensor]:
-    """State dict of a Wan2.1 text-to-video network, random and scaled by fan-in; every block has the weights of the first."""
+def random_weights(shape: dict[str, int], dtype: torch.dtype, network: type[WanModel] = WanModel) -> dict[str, Tensor]:
+    """State dict of a Wan2.1 network, random and scaled by fan-in; every block has the weights of the first."""
     with torch.device("meta"):
-        outline = WanModel(**shape, text_dim=TEXT[1], operations=comfy.ops.manual_cast).state_dict()
+        outline = network(**shape, text_dim=TEXT[1], operations=comfy.ops.manual_cast).state_dict()
     generator, drawn = torch.Generator().manual_seed(0), {}
 
     def draw(name: str, like: Tensor) -> Tensor:

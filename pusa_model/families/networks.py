@@ -25,6 +25,7 @@ class Network:
         own_group: of one that puts timesteps of its own behind those it is given: the tokens that each stands for then, from the
             tokens of a frame and the arguments of a call.
         streams: tokens beside those of the clip, from the arguments of a call, see ``beside_the_clip``.
+        image_tokens: tokens of a picture before those of the prompt, from the arguments of a call; None where there is none.
         remark: what is probably not meant where frames are given.
     """
 
@@ -33,7 +34,12 @@ class Network:
     one_number: bool = False
     own_group: Callable[[int, dict[str, Any]], int] | None = None
     streams: Callable[[nn.Module, dict[str, Any]], Streams] = lambda network, call: ((), ())
+    image_tokens: Callable[[dict[str, Any]], int | None] = lambda call: _tokens(call.get("clip_fea"))
     remark: str | None = None
+
+
+def _tokens(features) -> int | None:
+    return None if features is None else features.shape[-2]
 
 
 def padded_tokens(network: nn.Module, sides: Sequence[int]) -> int:
@@ -92,7 +98,12 @@ WAN_RELATIVES = {
     "HumoWanModel": Network("HuMo", streams=of_humo, remark=MADE_FOR),
     "SCAILWanModel": Network("SCAIL", streams=of_scail, remark=MADE_FOR),
     "SCAIL2WanModel": Network("SCAIL 2", streams=of_scail, remark=MADE_FOR),
-    "WanDancerModel": Network("WanDancer", streams=beside_the_clip, remark=MADE_FOR),
+    "WanDancerModel": Network(
+        "WanDancer",
+        streams=beside_the_clip,
+        image_tokens=lambda call: sum(_tokens(call.get(name)) or 0 for name in ("clip_fea", "clip_fea_ref")),
+        remark=MADE_FOR,
+    ),
     "CausalWanModel": Network(
         "a causal autoregressive Wan",
         refused="it makes a clip block by block and keeps what it has seen in a cache, which holds for one timestep alone",

@@ -8,7 +8,7 @@ import urllib.request
 import host_comfyui
 import pytest
 
-from devtools.models import MODELS
+from devtools.weights.models import MODELS
 from hosting.client import ComfyClient
 from workflows.source.build import all_graphs
 from workflows.source.graph import file_url

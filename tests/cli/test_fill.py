@@ -10,7 +10,7 @@ from cli.graph.fill import fill
 from cli.graph.links import GraphError, links, only
 from cli.settings import Settings
 from cli.tasks import GRAPHS, MODELS, TASKS, read_graph, task_graph
-from devtools.models import MODELS as MODEL_FILES
+from devtools.weights.models import MODELS as MODEL_FILES
 
 FILES = Path(__file__).resolve().parents[2] / "assets" / "nano" / "input"
 PICTURES = tuple(FILES / f"nano_{frame}.png" for frame in ("00", "16", "32"))

@@ -15,7 +15,8 @@ from cli.graphs import TASKS
 
 host_comfyui.load_pack()
 
-from pusa.training.nano import measure, ship, world
+from pusa.training.nano import ship, world
+from pusa.training.nano.quality import measure
 
 ROOT = host_comfyui.ROOT
 

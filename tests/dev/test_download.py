@@ -14,9 +14,9 @@ sys.path += [str(ROOT), str(Path(__file__).parent)]
 from hub import Hub  # noqa: E402
 
 from devtools import commands, venvs  # noqa: E402
-from devtools.download import command  # noqa: E402
-from devtools.models import MODELS  # noqa: E402
 from devtools.pins import DOWNLOAD  # noqa: E402
+from devtools.weights.download import command  # noqa: E402
+from devtools.weights.models import MODELS  # noqa: E402
 
 HIGH, LOW = MODELS["lightx2v"]
 CHUNK = 10 << 20  # in which the client writes to disk
@@ -48,7 +48,7 @@ def python(hub, home, *arguments, answer="", **more):
 
 
 def download(name, hub, models, *flags, answer=""):
-    command = ["-m", "devtools.download", name, "--comfyui-models", models, *flags]
+    command = ["-m", "devtools.weights.download", name, "--comfyui-models", models, *flags]
     return python(hub, models.parent / "home", *command, answer=answer)
 
 
@@ -133,7 +133,7 @@ def test_the_client_is_installed_where_it_is_not(tmp_path, monkeypatch):
     venvs.create_venv(venv, "Making an environment", tmp_path / "log")
     for _ in range(2):
         line = command(venvs.venv_python(venv), venv, tmp_path, asked)
-        assert line[1:] == ["-m", "devtools.download", "wan22", "--comfyui-models", tmp_path, "--dry-run"]
+        assert line[1:] == ["-m", "devtools.weights.download", "wan22", "--comfyui-models", tmp_path, "--dry-run"]
     assert (tmp_path / "home" / "setup.log").read_text().count("== Installing huggingface_hub") == 1
 
 
@@ -156,7 +156,7 @@ def test_a_yes_at_the_question_is_enough(hub, models):
 
 
 def test_too_little_space_is_said_before_anything_is_fetched(hub, models):
-    code = "import sys, pathlib; from devtools.download import download; "
+    code = "import sys, pathlib; from devtools.weights.download import download; "
     code += "download('lightx2v', pathlib.Path(sys.argv[1]), yes=True, free=lambda folder: 1000)"
     result = python(hub, models.parent / "home", "-c", code, models)
     assert "has 0.0 MB free" in result.stderr

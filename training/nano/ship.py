@@ -14,8 +14,7 @@ import av
 from PIL import Image
 from torch import Tensor
 
-from hosting.process import ROOT
-
+from ...hosting.process import ROOT
 from ...pusa_model.prompts.stored import pack_prompt
 from ..files import write_tensors
 from . import words, world

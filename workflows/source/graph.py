@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from devtools.models import MODELS, ModelFile
+from devtools.weights.models import MODELS, ModelFile
 
 # Groups from left to right; those of one band stand below each other.
 BANDS = (("Model",), ("Prompt", "Size and length"), ("Given frames",), ("Sample",), ("Video",))

@@ -4,8 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-from devtools.models import MODELS
 from devtools.places import REPOSITORY, prepare_base
+from devtools.weights.models import MODELS
 
 EMBEDDED = REPOSITORY / "assets" / "nano"
 INPUTS = REPOSITORY / "assets" / "input"

@@ -1,6 +1,6 @@
 """What graphs are made of: each function adds a few nodes and returns where their result comes from."""
 
-from devtools.models import MODELS
+from devtools.weights.models import MODELS
 
 from .graph import Graph
 

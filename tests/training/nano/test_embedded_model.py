@@ -12,7 +12,8 @@ from pusa.pusa_model.lora.load import load_lora
 from pusa.training.method.lora import add_lora
 from pusa.training.method.network import load_base, training_mode, velocity
 from pusa.training.method.objective import noised, target
-from pusa.training.nano import base, evaluate, latents, lora, vae, words, world
+from pusa.training.nano import base, latents, lora, vae, words, world
+from pusa.training.nano.quality import evaluate
 from pusa.training.nano.ship import FOLDER, PLACES
 
 COUNT = 8

@@ -9,7 +9,8 @@ import torch
 
 host_comfyui.load_pack()
 
-from pusa.training.nano import measure, words, world
+from pusa.training.nano import words, world
+from pusa.training.nano.quality import measure
 
 SEEDS = range(40)
 

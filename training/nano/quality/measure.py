@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from . import world
+from .. import world
 
 SEEN = 0.12  # least difference from the background, of the greatest channel
 LEAST_AREA = 25.0  # pixels; less is no thing

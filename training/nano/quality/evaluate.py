@@ -12,12 +12,13 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...pusa_model.condition import Condition
-from ...pusa_model.lora.load import load_lora
-from ...pusa_model.sampling import sample
-from ...pusa_model.timeline.encode import encode_images
-from . import causal, measure, vae, words, world
-from .ship import PLACES
+from ....pusa_model.condition import Condition
+from ....pusa_model.lora.load import load_lora
+from ....pusa_model.sampling import sample
+from ....pusa_model.timeline.encode import encode_images
+from .. import causal, vae, words, world
+from ..ship import PLACES
+from . import measure
 
 LENGTH = 9  # latent frames of a clip
 BATCH = 20

@@ -11,12 +11,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import venvs
-from .console import SetupError, say
-from .lock import exclusive
+from .. import venvs
+from ..console import SetupError, say
+from ..lock import exclusive
+from ..pins import DOWNLOAD
+from ..places import cache_root
 from .models import MODELS, ModelFile
-from .pins import DOWNLOAD
-from .places import cache_root
 
 BLOCK = 1 << 22
 
@@ -49,7 +49,7 @@ def command(python: Path, venv: Path, models: Path, arguments) -> list:
         with exclusive(root / "setup.lock"):
             venvs.pip(venv, "Installing huggingface_hub", ["install", *DOWNLOAD], root / "setup.log")
     flags = [f"--{name}" for name in ("dry-run", "yes") if getattr(arguments, name.replace("-", "_"))]
-    return [python, "-m", "devtools.download", arguments.name, "--comfyui-models", models, *flags]
+    return [python, "-m", "devtools.weights.download", arguments.name, "--comfyui-models", models, *flags]
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def download(name: str, models: Path, dry_run=False, yes=False, free=lambda fold
 
 def main(argv=None) -> int:
     """Run one command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m devtools.download", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m devtools.weights.download", allow_abbrev=False)
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.comfyui_models is None:

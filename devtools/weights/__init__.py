@@ -1,0 +1,1 @@
+"""Model weights: what each name consists of, and how it is fetched."""

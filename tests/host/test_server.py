@@ -122,7 +122,7 @@ FAILED = {
     ),
     "a length off the grid": (
         graphs.conditioned(graphs.clip(), graphs.video_frames(frames=12)),
-        "`frames` is 12; a Wan clip has 4n + 1 frames",
+        "`frames` is 12; a clip has 4n + 1 frames",
     ),
     "a clip that is too short": (graphs.conditioned(graphs.clip("short"), graphs.video_frames(frames=9)), "the video has only 5"),
     "a condition for another latent": (

@@ -52,5 +52,5 @@ def test_only_lengths_of_4n_plus_1_pass(n):
 
 @pytest.mark.parametrize("frames", [0, -1, -3, -80])
 def test_a_length_below_one_is_refused_with_the_shortest_ones(frames):
-    with pytest.raises(InputError, match=f"`window` is {frames}; a Wan clip has 4n \\+ 1 frames, so use 1, 5, 9"):
+    with pytest.raises(InputError, match=f"`window` is {frames}; a clip has 4n \\+ 1 frames, so use 1, 5, 9"):
         check_length(frames, "window")

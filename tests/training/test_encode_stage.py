@@ -139,7 +139,7 @@ def test_a_latent_that_is_not_finite_is_named(dataset, tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--num_frames", "8"], "`num_frames` is 8; a Wan clip has 4n + 1 frames, so use 5 or 9"),
+        (["--num_frames", "8"], "`num_frames` is 8; a clip has 4n + 1 frames, so use 5 or 9"),
         (["--width", "40"], "`width` is 40; it must be a multiple of 16, so use 32"),
         (["--height", "0"], "`height` is 0; it must be a multiple of 16, so use 16"),
         (["--vae", "gone.safetensors"], "there is no file gone.safetensors"),

@@ -16,6 +16,7 @@ import torch
 from pusa.pusa_model import sampling
 from pusa.pusa_model.families.lookup import network_record
 from pusa.pusa_model.families.networks import WAN_RELATIVES
+from pusa.pusa_model.guards import advice
 from pusa.schedulers import InputError
 from relatives import CAUSAL, LENGTH, RELATIVES, SIDE, model_of
 
@@ -68,12 +69,15 @@ def test_equal_levels_are_the_run_with_one_number(name):
     assert close(result, scalar, 2e-5)
 
 
-@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral", "lcm"])
-@pytest.mark.parametrize("name, what", [(name, None) for name in RELATIVES] + GIVEN)
+@pytest.mark.parametrize(
+    "name, what, sampler",
+    [(name, None, sampler) for name in RELATIVES for sampler in ("euler", "dpmpp_2m", "euler_ancestral", "lcm")]
+    + [(*given, sampler) for given in GIVEN for sampler in ("euler", "euler_ancestral")],
+)
 def test_a_clean_frame_is_exact_and_the_run_finite(name, what, sampler):
     given = condition()
     options = RELATIVES[name].given[what] if what else {}
-    result = run(model_of(name), options, given, sampler_name=sampler, cfg=3.0)
+    result = run(model_of(name), options, given, sampler_name=sampler, cfg=3.0, steps=3)
     assert torch.equal(result[:, :, 0], given.frames[:, :, 0]) and result.isfinite().all()
 
 
@@ -131,14 +135,18 @@ def test_a_second_exchange_by_another_pack_is_named():
 
 
 @pytest.mark.parametrize("name", RELATIVES)
-def test_a_model_that_the_lora_was_not_made_for_is_told_once(name):
-    said, model = [], model_of(name)
-    run(model, {}, condition(), warn=said.append)
-    told = [text for text in said if "made for text-to-video" in text]
-    assert len(told) == (network_record(model).remark is not None) and (name not in OWN_START or told)
-    said.clear()
-    run(model, warn=said.append)
-    assert not any("made for text-to-video" in text for text in said)
+def test_a_model_that_the_lora_was_not_made_for_is_told_with_a_condition(name):
+    model = model_of(name)
+    told, silent = (
+        [text for text in advice(model, 1.0, 20, conditioned) if "made for text-to-video" in text] for conditioned in (True, False)
+    )
+    assert len(told) == (network_record(model).remark is not None) and (name not in OWN_START or told) and not silent
+
+
+def test_it_is_told_before_sampling():
+    said = []
+    run(model_of("Camera"), {}, condition(), warn=said.append)
+    assert [text for text in said if "made for text-to-video" in text] == [said[0]]
 
 
 def test_a_reference_that_shares_no_group_with_the_clip_is_refused():

@@ -89,7 +89,7 @@ def test_one_frame_makes_no_tail(vae):
 
 @pytest.mark.parametrize("frames", [2, 3, 4, 16])
 def test_a_clip_off_the_grid_is_refused(vae, frames):
-    with pytest.raises(InputError, match=f"`frames` is {frames}; a Wan clip has 4n \\+ 1 frames"):
+    with pytest.raises(InputError, match=f"`frames` is {frames}; a clip has 4n \\+ 1 frames"):
         encode.encode_clip(vae, pictures(frames))
 
 

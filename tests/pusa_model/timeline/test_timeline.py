@@ -148,7 +148,7 @@ def test_a_clip_may_fill_the_whole_target(vae):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"frames": 6}, "`frames` is 6; a Wan clip has 4n \\+ 1 frames, so use 5 or 9"),
+        ({"frames": 6}, "`frames` is 6; a clip has 4n \\+ 1 frames, so use 5 or 9"),
         ({"frames": 29}, "29 frames of the clip are 8 latent frames, the target has 6. Use at most 21 frames"),
         ({"frames": 37}, "`frames` is 37, the video has only 33. Use at most 33"),
         ({"take": "middle"}, "`take` is `middle`; use start or end"),

@@ -281,7 +281,7 @@ def test_a_clip_of_another_rate_goes_to_16_and_back(sampler, positive, direction
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"overlap": 12}, "`overlap` is 12; a Wan clip has 4n \\+ 1 frames, so use 9 or 13"),
+        ({"overlap": 12}, "`overlap` is 12; a clip has 4n \\+ 1 frames, so use 9 or 13"),
         ({"new_frames": 10}, "`new_frames` is 10; it must be a multiple of 4"),
         ({"hops": 0}, "`hops` is 0; it must be 1 or more"),
         ({"cross_fade": 14}, "`cross_fade` is 14; it takes 0 to `overlap` \\(13\\)"),

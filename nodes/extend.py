@@ -14,11 +14,10 @@ from ..pusa_model.video.transition import transition
 from ..pusa_model.video.window import WindowSampler, once
 from ..schedulers.frame_rate import METHODS
 from .conditions import VAE_TIP, check_text
-from .sampling import pair_inputs, schedule_inputs, seed_input
+from .sampling import MODEL_TIP, pair_inputs, schedule_inputs, seed_input
 from .shared.common import CATEGORY, named_errors, say, warner
 from .shared.video import joined_video, video_clip
 
-MODEL_TIP = "The Wan model with the Pusa LoRA; for Wan2.2 the high-noise expert."
 NOISE_TIP = (
     "How far the overlap may change, from its outer frame to the one next to the new frames: 0 keeps a frame exactly, 1 leaves "
     "it free. A list or a ramp is fitted to any overlap."
@@ -152,7 +151,10 @@ class PusaExtendVideo(io.ComfyNode):
                     min=4,
                     max=8000,
                     step=4,
-                    tooltip="Frames that each hop adds, a multiple of 4. Wan is at home where overlap and new frames make 81.",
+                    tooltip=(
+                        "Frames that each hop adds, a multiple of 4. Wan is at home where overlap and new frames make 81, Wan2.2 "
+                        "5B at 121, SkyReels-V2 at 97."
+                    ),
                 ),
                 io.Int.Input("hops", default=1, min=1, max=1000, tooltip="How many times the video is extended."),
                 io.String.Input("noise", default="0.0..0.2", tooltip=NOISE_TIP),
@@ -237,7 +239,10 @@ class PusaTransition(io.ComfyNode):
                     min=3,
                     max=7999,
                     step=4,
-                    tooltip="New frames between: 4n - 1. Wan is at home where they and both overlaps make 81.",
+                    tooltip=(
+                        "New frames between: 4n - 1. Wan is at home where they and both overlaps make 81, Wan2.2 5B at 121, "
+                        "SkyReels-V2 at 97."
+                    ),
                 ),
                 io.String.Input("noise", default="0", tooltip=NOISE_TIP),
                 seed_input("Seed of the noise."),

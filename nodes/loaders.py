@@ -68,7 +68,7 @@ class PusaLoraLoader(io.ComfyNode):
             ),
             search_aliases=["pusa", "lora loader", "pusa lora", "vectorized timestep", "lightx2v lora"],
             inputs=[
-                io.Model.Input("model", tooltip="A Wan text-to-video model: Wan2.1-T2V, or one expert of Wan2.2-T2V-A14B."),
+                io.Model.Input("model", tooltip="A Wan text-to-video model: Wan2.1-T2V, one expert of Wan2.2-T2V-A14B, or VACE."),
                 lora_input(
                     "lora_name",
                     "The LoRA file in models/loras. For Wan2.2, the HIGH file on the high-noise model, LOW on the other.",
@@ -118,8 +118,20 @@ class PusaModelLoader(ModelLoader):
             node_id="PusaModelLoader",
             display_name="Load Model (Pusa)",
             category=CATEGORY,
-            description="Loads a Wan text-to-video model with its Pusa LoRA, and a distillation LoRA if you want one, in one node.",
-            search_aliases=["load wan", "diffusion model loader", "unet loader", "pusa model", "wan2.1"],
+            description=(
+                "Loads a Wan text-to-video model with its Pusa LoRA, and a distillation LoRA if you want one, in one node; Wan2.2 "
+                "5B and SkyReels-V2 DF without."
+            ),
+            search_aliases=[
+                "load wan",
+                "diffusion model loader",
+                "unet loader",
+                "pusa model",
+                "wan2.1",
+                "wan2.2 5b",
+                "skyreels",
+                "vace",
+            ],
             inputs=[
                 model_input("unet_name", "The Wan text-to-video file in models/diffusion_models."),
                 dtype_input(),

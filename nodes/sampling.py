@@ -8,6 +8,8 @@ from ..schedulers import flow_match_sigmas
 from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, warner
 
 SHIFT_TIP = "Timestep shift of the model; replaces an earlier one. Pusa uses 5, more keeps the noise high for longer."
+ONE_MODEL_TIP = "A Wan model with the Pusa LoRA; Wan2.2 5B and SkyReels-V2 DF need none."
+MODEL_TIP = "The Wan model with the Pusa LoRA; Wan2.2 5B and SkyReels-V2 DF need none. For Wan2.2 A14B the high-noise expert."
 STEPS_TIP = "Sampling steps. 10 or more; 4 with a LightX2V distillation LoRA."
 
 
@@ -35,7 +37,7 @@ def schedule_inputs() -> list[io.Input]:
             max=100.0,
             step=0.1,
             round=0.01,
-            tooltip="Guidance. About 3 for plain models; exactly 1 with a distillation LoRA.",
+            tooltip="Guidance. About 3 for plain models, 5 for Wan2.2 5B and SkyReels-V2; exactly 1 with a distillation LoRA.",
         ),
         shift_input(),
         io.Combo.Input(
@@ -97,7 +99,7 @@ class PusaKSampler(io.ComfyNode):
             ),
             search_aliases=["ksampler", "pusa sampler", "image to video", "vectorized timestep", "flowmatch_pusa", "wan sampler"],
             inputs=[
-                io.Model.Input("model", tooltip="The Wan model with the Pusa LoRA; for Wan2.2 the high-noise expert."),
+                io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Conditioning.Input("positive", tooltip="What the video shows."),
                 io.Conditioning.Input("negative", tooltip="What the video avoids; not used at cfg 1."),
                 io.Latent.Input("latent_image", tooltip="The latent to sample: size and length of the video."),
@@ -165,7 +167,7 @@ class PusaApplyCondition(io.ComfyNode):
             ),
             search_aliases=["any sampler", "pusa patch", "samplercustomadvanced", "ksampler advanced", "vectorized timestep"],
             inputs=[
-                io.Model.Input("model", tooltip="A Wan text-to-video model with the Pusa LoRA."),
+                io.Model.Input("model", tooltip=ONE_MODEL_TIP),
                 io.Latent.Input("latent", tooltip="The latent to sample, of the size the condition was made for."),
                 PusaCondition.Input("condition", tooltip="The condition frames."),
                 shift_input(SHIFT_TIP + " A ModelSamplingSD3 node behind this one replaces it in turn."),

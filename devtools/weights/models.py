@@ -33,17 +33,17 @@ _WAN21, _WAN22, _MOCHI = "Wan_2.1_ComfyUI_repackaged", "Wan_2.2_ComfyUI_Repackag
 _V05 = "pusa_v0_dit.safetensors"
 _DIT, _TEXT, _VAE = "diffusion_models", "text_encoders", "vae"
 
-# Wan2.1 and Wan2.2-A14B share them; one source for both, so that the second download finds the files of the first.
-_BOTH_WAN = (
-    _repackaged(_WAN21, _TEXT, "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "umT5-XXL text encoder"),
-    _repackaged(_WAN21, _VAE, "wan_2.1_vae.safetensors", "VAE, of Wan2.2-A14B too"),
-)
+# What several models share has one source for all of them, so that the second download finds the files of the first.
+_UMT5 = _repackaged(_WAN21, _TEXT, "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "umT5-XXL text encoder")
+_BOTH_WAN = (_UMT5, _repackaged(_WAN21, _VAE, "wan_2.1_vae.safetensors", "VAE, of Wan2.2-A14B too"))
+_PUSA_WAN21 = _lora("RaphaelLiu/PusaV1", "pusa_v1.pt", "Pusa V1.0 LoRA, strength 1.4")
+_SKYREELS = "Wan2_1-SkyReels-V2-DF-14B-540P_fp8_e4m3fn.safetensors"
 
 MODELS = {
     "wan21": (
         _repackaged(_WAN21, _DIT, "wan2.1_t2v_14B_fp8_scaled.safetensors", "Wan2.1-T2V-14B"),
         *_BOTH_WAN,
-        _lora("RaphaelLiu/PusaV1", "pusa_v1.pt", "Pusa V1.0 LoRA, strength 1.4"),
+        _PUSA_WAN21,
     ),
     "wan22": (
         _repackaged(_WAN22, _DIT, "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "Wan2.2-T2V-A14B, high noise"),
@@ -55,6 +55,20 @@ MODELS = {
     "lightx2v": (
         _lightning("high", "4 steps at cfg 1 for high noise"),
         _lightning("low", "4 steps at cfg 1 for low noise, and for Wan2.1"),
+    ),
+    "wan22_5b": (
+        _repackaged(_WAN22, _DIT, "wan2.2_ti2v_5B_fp16.safetensors", "Wan2.2 TI2V 5B; it needs no LoRA"),
+        _UMT5,
+        _repackaged(_WAN22, _VAE, "wan2.2_vae.safetensors", "VAE, of Wan2.2 TI2V 5B only"),
+    ),
+    "vace": (
+        _repackaged(_WAN21, _DIT, "wan2.1_vace_14B_fp16.safetensors", "Wan2.1 VACE 14B"),
+        *_BOTH_WAN,
+        _PUSA_WAN21,
+    ),
+    "skyreels": (
+        ModelFile("Kijai/WanVideo_comfy", f"Skyreels/{_SKYREELS}", _DIT, _SKYREELS, "SkyReels-V2 DF 14B; it needs no LoRA"),
+        *_BOTH_WAN,
     ),
     "mochi": (
         # The network is fine-tuned as a whole: Mochi's own is not needed.

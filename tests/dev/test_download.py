@@ -73,7 +73,9 @@ def test_every_file_has_a_place_of_its_own_and_nothing_leaves_its_folder():
         assert len(set(places)) == len(places)
         assert all(file.folder in ("diffusion_models", "text_encoders", "vae", "loras") for file in files)
         assert all(Path(file.name).name == file.name for file in files)
-    assert set(MODELS["wan21"]) & set(MODELS["wan22"])
+    every = {file for files in MODELS.values() for file in files}
+    assert len({(file.folder, file.name) for file in every}) == len(every)
+    assert set(MODELS["wan21"]) & set(MODELS["wan22"]) & set(MODELS["vace"]) & set(MODELS["skyreels"])
 
 
 # From nothing to everything

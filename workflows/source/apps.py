@@ -126,7 +126,7 @@ def text_to_video() -> App:
 def begin(name: str, task: str) -> tuple:
     """The model with its strength, the prompts, and the latent to sample."""
     graph = Graph(name)
-    parts.wan21(graph, 1.4)
+    parts.one_model(graph, "wan21")
     graph.add("alpha", "PrimitiveFloat", "Model", title="LoRA Alpha", value=1.4)
     graph.nodes["model"].inputs["strength"] = ("alpha", 0)
     parts.vae(graph, parts.file_name("wan21", "vae"))

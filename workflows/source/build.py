@@ -12,6 +12,7 @@ from devtools.places import REPOSITORY
 
 from .demo import demo_graphs
 from .editor import Editor
+from .families import family_graphs
 from .graph import OPEN, Graph, file_url
 from .layout import arrange
 from .others import other_graphs
@@ -40,7 +41,7 @@ FINISH = """([nodes, note]) => {
 
 def all_graphs() -> list[Graph]:
     """Every graph that is shipped."""
-    return [*wan_graphs(), *other_graphs(), *demo_graphs()]
+    return [*wan_graphs(), *family_graphs(), *other_graphs(), *demo_graphs()]
 
 
 def versions(url_stats: dict) -> dict:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from devtools.weights.models import MODELS, ModelFile
 
 # Groups from left to right; those of one band stand below each other.
-BANDS = (("Model",), ("Prompt", "Size and length"), ("Given frames",), ("Sample",), ("Video",))
-OPEN = ("Prompt", "Given frames")  # groups for the user to fill
+BANDS = (("Model",), ("Prompt", "Size and length"), ("Control video",), ("Given frames",), ("Sample",), ("Video",))
+OPEN = ("Prompt", "Control video", "Given frames")  # groups for the user to fill
 WIDTH, NOTE_WIDTH = 340, 460
 WIDTHS = {
     "CLIPLoader": 420, "CLIPTextEncode": 420, "PusaConditionPlot": 480, "PusaModelLoader": 420, "PusaModelPairLoader": 420,
@@ -28,11 +28,12 @@ class Node:
     column: int = 0
     title: str = ""
     muted: bool = False
+    wider: int = 0  # than others of its kind
 
     @property
     def width(self) -> int:
         """Width on the canvas."""
-        return WIDTHS.get(self.class_type, WIDTH)
+        return WIDTHS.get(self.class_type, WIDTH) + self.wider
 
     @property
     def height(self) -> int:

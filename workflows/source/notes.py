@@ -34,6 +34,76 @@ WORTH = {
     ),
     "transition": ("`new_frames` in **Transition (Pusa)**: how long the way is, 4n - 1.", f"{OVERLAP}: 13 + 55 + 13."),
 }
+GIVEN_EXACTLY = "`noise` in **Keyframes (Pusa)**: 0 keeps the picture exactly"
+# Of the graphs for relatives of Wan: name of the model, what to know, three settings.
+WAN22_5B_WORDS = (
+    "30 steps at cfg 5 and shift 5, 24 frames per second: the settings of Wan's own code, which makes 50 steps. No LoRA is needed, "
+    "because the model was trained with a clean first frame."
+)
+WAN22_5B_I2V = (
+    "Wan2.2 5B",
+    (
+        WHAT["i2v"],
+        WAN22_5B_WORDS,
+        "1280 x 704 is the size that the model is made for, and it is light: 27,280 tokens for 121 frames, where Wan2.1 has 32,760 "
+        "for 81 frames of 832 x 480. [ComfyUI's tutorial](https://docs.comfy.org/tutorials/video/wan/wan2_2) names 8 GB as enough. "
+        "Other sizes go in steps of 32 pixels.",
+    ),
+    (
+        "`seed` in **KSampler (Pusa)**: another number is another video.",
+        f"{GIVEN_EXACTLY}, as in the training of this model; more was not trained.",
+        "`length` in **Size and length**: 121 frames are 5 seconds; always 4n + 1. Fewer need less memory.",
+    ),
+)
+WAN22_5B_EXTENSION = (
+    "Wan2.2 5B",
+    (
+        "A clip goes on: its last 13 frames lead to 108 new ones. Your frames stay as they are, sound and frame rate too.",
+        WAN22_5B_WORDS,
+        "The clip should be at 24 frames per second, as the one shown; for another rate set `resample`. It keeps its size: the "
+        "model is made for 1280 x 704, and sides that are no multiples of 32 are padded and cut again.",
+    ),
+    (
+        "`hops` in **Extend Video (Pusa)**: how often the video is extended. A prompt for each hop can be connected.",
+        "`overlap`: the frames that the model is given. 1 is what it was trained with; more carry the motion further. Overlap and "
+        "new frames should make 121: 13 + 108.",
+        "`noise`: 0 keeps the given frames clean, as in the training of this model.",
+    ),
+)
+VACE = (
+    "Wan2.1 VACE",
+    (
+        "The video passes through three pictures, and the edges of a clip say what moves between. The control can be anything "
+        "that VACE knows, such as depth, pose or lines: put its node in the place of Detect Edges.",
+        "30 steps at cfg 3, 832 x 480, 16 frames per second, as for Wan2.1. The Pusa LoRA was made for text-to-video and goes onto "
+        "VACE unchanged.",
+        "`reference_image` of **Size, length and control** (WanVaceToVideo) takes a picture of somebody or something. The "
+        "latent is then longer: the reference lies in front, `trim_latent` is 1 instead of 0, and Trim Video Latent takes it out "
+        "again. Latent frame p of the video is p + `trim_latent`, so add 4 to the `positions` (`4, 44, last`), or 1 where `unit` "
+        "is latent. The picture of the first frame needs a Keyframes (Pusa) of its own then, with `encode` on still.",
+    ),
+    (
+        "`strength` in **Size, length and control**: how closely the video follows the control; 0 is without it.",
+        KEYFRAMES,
+        "`weight_dtype` in **Load Model (Pusa)**: fp8_e4m3fn halves the 35 GB of the file in memory.",
+    ),
+)
+SKYREELS = (
+    "SkyReels-V2 Diffusion Forcing",
+    (
+        WHAT["i2v"],
+        "30 steps at cfg 5 and shift 5, 960 x 544, 97 frames at 24 per second: the settings of diffusers for image to video, which "
+        "makes 50 steps. For text to video they are cfg 6 and shift 8.",
+        "No LoRA is needed, because the model was trained with a noise level for each frame "
+        "([arXiv 2504.13074](https://arxiv.org/abs/2504.13074)). Keep SkyReels and DF in the name of the file: the 14B model is "
+        "told from Wan2.1 by it. `fps` in **Load Model (Pusa)** matters for the 1.3B model only.",
+    ),
+    (
+        "`seed` in **KSampler (Pusa)**: another number is another video.",
+        f"{GIVEN_EXACTLY}; every level was trained.",
+        "`width`, `height` and `length` in **Size and length**: smaller is faster and needs less memory.",
+    ),
+)
 STRENGTH = {
     "wan21": "`strength` in **Load Model (Pusa)**: 1.3 to 1.5. Higher follows the given frames more closely and moves less.",
     "wan22": "`strength_high` in **Load Model Pair (Pusa)**: higher follows the given frames more closely and moves less.",
@@ -86,6 +156,14 @@ def wan_note(graph: Graph, task: str, title: str, steps: int, cfg: float) -> str
         )
     inputs = "" if task == "t2v" else f"Choose your own in the green group. Those shown are in {INPUTS}."
     return compose(f"{title}: {NAMES[task]}", what, file_list(graph), [*WORTH[task], STRENGTH[family]], inputs)
+
+
+def family_note(graph: Graph, task: str, words: tuple) -> str:
+    """The note of a graph for a relative of Wan."""
+    title, what, worth = words
+    seen = [SEEN] if "condition" in graph.nodes else []
+    inputs = f"Choose your own in the green groups. Those shown are in {INPUTS}."
+    return compose(f"{title}: {NAMES[task]}", [*what, *seen], file_list(graph), worth, inputs)
 
 
 def demo_note(task: str) -> str:

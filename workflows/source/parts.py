@@ -16,11 +16,12 @@ def file_name(model: str, folder: str, word: str = "") -> str:
     return name
 
 
-def wan21(graph: Graph, strength: float) -> dict:
-    """Wan2.1 with its LoRA."""
+def one_model(graph: Graph, model: str, strength: float = 1.4, **more) -> dict:
+    """A model in one file, with its Pusa LoRA if it has one."""
+    (lora,) = {file.name for file in MODELS[model] if file.folder == "loras"} or {NO_LORA}
     graph.add(
-        "model", "PusaModelLoader", "Model", unet_name=file_name("wan21", "diffusion_models"), weight_dtype="default",
-        lora_name=file_name("wan21", "loras"), strength=strength, distill_lora_name=NO_LORA, distill_strength=1.0,
+        "model", "PusaModelLoader", "Model", unet_name=file_name(model, "diffusion_models"), weight_dtype="default",
+        lora_name=lora, strength=strength, distill_lora_name=NO_LORA, distill_strength=1.0, **more,
     )  # fmt: skip
     return {"model": ("model", 0)}
 
@@ -59,14 +60,14 @@ def empty(graph: Graph, width: int, height: int, length: int) -> tuple:
     return graph.add("empty", "EmptyHunyuanLatentVideo", "Size and length", title="Size and length", **size), 0
 
 
-def keyframes(graph: Graph, pictures: list, positions: str, noise: str) -> tuple:
+def keyframes(graph: Graph, pictures: list, positions: str, noise: str, latent: tuple = ("empty", 0)) -> tuple:
     """Pictures on the timeline."""
     titles = PICTURE_TITLES[len(pictures)]
     for index, (picture, title) in enumerate(zip(pictures, titles)):
         graph.add(f"picture{index}", "LoadImage", "Given frames", title=title, image=picture)
     images = {f"images.image{index}": (f"picture{index}", 0) for index in range(len(pictures))}
     settings = {"positions": positions, "unit": "frame", "noise": noise, "fit": "crop", "encode": "causal"}
-    given = {"vae": ("vae", 0), "latent": ("empty", 0), **images, **settings}
+    given = {"vae": ("vae", 0), "latent": latent, **images, **settings}
     return graph.add("condition", "PusaKeyframes", "Given frames", 1, **given), 0
 
 
@@ -96,11 +97,15 @@ def plot(graph: Graph, condition: tuple, steps: int, column: int = 2, **inputs) 
     graph.add("plot", "PusaConditionPlot", "Given frames", column, condition=condition, steps=steps, shift=5.0, **inputs)
 
 
-def sample(graph: Graph, models: dict, words: dict, latent: tuple, steps: int, cfg: float, **condition) -> tuple:
-    """Sampling of one clip, and its frames."""
+def sample(
+    graph: Graph, models: dict, words: dict, latent: tuple, steps: int, cfg: float, trim: tuple | None = None, **condition
+) -> tuple:
+    """Sampling of one clip, and its frames; `trim` is how many latent frames in front are no part of it."""
     settings = {"latent_image": latent, "seed": 0, "steps": steps, "cfg": cfg, **OFFICIAL, "denoise": 1.0}
-    graph.add("sampler", "PusaKSampler", "Sample", **models, **words, **settings, **condition)
-    return graph.add("frames", "VAEDecode", "Video", samples=("sampler", 0), vae=("vae", 0)), 0
+    samples = graph.add("sampler", "PusaKSampler", "Sample", **models, **words, **settings, **condition), 0
+    if trim:
+        samples = graph.add("trimmed", "TrimVideoLatent", "Video", samples=samples, trim_amount=trim), 0
+    return graph.add("frames", "VAEDecode", "Video", samples=samples, vae=("vae", 0)), 0
 
 
 def extend(graph: Graph, models: dict, words: dict, steps: int, cfg: float, **changes) -> str:
@@ -118,12 +123,12 @@ def transition(graph: Graph, models: dict, words: dict, steps: int, cfg: float, 
     return graph.add("join", "PusaTransition", "Sample", vae=("vae", 0), **models, **words, **(settings | changes))
 
 
-def save_frames(graph: Graph, frames: tuple, larger: float = 1.0) -> None:
+def save_frames(graph: Graph, frames: tuple, larger: float = 1.0, fps: float = 16.0) -> None:
     """Frames as a video file, enlarged if wanted."""
     if larger != 1:
         scale = {"upscale_method": "bicubic", "scale_by": larger}
         frames = graph.add("larger", "ImageScaleBy", "Video", image=frames, **scale), 0
-    graph.add("video", "CreateVideo", "Video", images=frames, fps=16.0)
+    graph.add("video", "CreateVideo", "Video", images=frames, fps=fps)
     save_video(graph, ("video", 0))
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 WIDTH, HEIGHT, FRAMES, RATE = 832, 480, 81, 16
 FINER = 2  # everything is drawn this much larger, for smooth edges
 HORIZON = 0.55
 PICTURES = {"harbour_start.jpg": 0, "harbour_middle.jpg": 40, "harbour_end.jpg": 80}
 CLIPS = {"harbour.mp4": range(0, 81), "harbour_before.mp4": range(0, 33), "harbour_after.mp4": range(48, 81)}
+# The first two seconds at the rate and size of Wan2.2 5B.
+FINE_CLIP, FINE_RATE, FINE_SIZE, FINE_FRAMES = "harbour_24.mp4", 24, (1280, 704), 49
 # Colours of evening and night, from top to bottom.
 SKY = (((64, 78, 140), (226, 130, 110), (255, 206, 130)), ((9, 13, 40), (28, 38, 84), (74, 84, 138)))
 WATER = (((214, 136, 104), (112, 92, 128), (48, 54, 98)), ((52, 62, 112), (22, 30, 68), (8, 12, 34)))
@@ -212,21 +214,21 @@ class Scene:
 
 
 @lru_cache(FRAMES)
-def render(frame: int) -> Image.Image:
-    """A frame of the evening, 0 to 80."""
+def render(frame: float, size: tuple = (WIDTH, HEIGHT)) -> Image.Image:
+    """A moment of the evening, 0 to 80."""
     scene = Scene(frame / (FRAMES - 1))
     for step in (scene.sky, scene.water, scene.shore, scene.boat):
         step()
-    return scene.image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    return ImageOps.fit(scene.image, size, Image.Resampling.LANCZOS)
 
 
-def write_clip(path: Path, frames) -> None:
+def write_clip(path: Path, frames, rate: int = RATE, size: tuple = (WIDTH, HEIGHT)) -> None:
     """Write frames as an mp4."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(RATE), options={"crf": "24", "preset": "slow", "threads": "1"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream = container.add_stream("libx264", rate=Fraction(rate), options={"crf": "24", "preset": "slow", "threads": "1"})
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_image(render(frame))))
+            container.mux(stream.encode(av.VideoFrame.from_image(render(frame, size))))
         container.mux(stream.encode())
 
 
@@ -237,3 +239,4 @@ def draw_all(folder: Path) -> None:
         render(frame).save(folder / name, quality=90, subsampling=0)
     for name, frames in CLIPS.items():
         write_clip(folder / name, frames)
+    write_clip(folder / FINE_CLIP, [frame * RATE / FINE_RATE for frame in range(FINE_FRAMES)], FINE_RATE, FINE_SIZE)

@@ -25,7 +25,10 @@ SHOWN = {
     "extension": ((16,), (0, 1)),
     "transition": ((16, 64), (0, 1, 7, 8)),
 }
-LABELS = {"wan22_lightx2v": "Wan2.2, 4 steps", "wan22": "Wan2.2", "wan21": "Wan2.1"}
+LABELS = {
+    "wan22_lightx2v": "Wan2.2, 4 steps", "wan22": "Wan2.2", "wan21": "Wan2.1",
+    "wan22_5b": "Wan2.2 5B", "wan21_vace": "Wan2.1 VACE", "skyreels_v2_df": "SkyReels-V2 DF",
+}  # fmt: skip
 OTHERS = {
     "any_sampler": ("i2v", "any sampler"), "prompt_files": ("t2v", "stored prompts"), "merge_lora": ("t2v", "merge a LoRA"),
     "app_image_to_video": ("i2v", "app"), "app_multi_frames": ("keyframes", "app"),

@@ -43,7 +43,7 @@ def wan_graph(family: str, task: str) -> Graph:
     if three_on_wan21:
         steps = 10  # as in the official example, together with the strength
     if family == "wan21":
-        models = parts.wan21(graph, 1.5 if three_on_wan21 else 1.4)
+        models = parts.one_model(graph, "wan21", 1.5 if three_on_wan21 else 1.4)
     else:
         models = parts.wan22(graph, distilled="lightx2v" in family)
     parts.vae(graph, parts.file_name("wan21", "vae"))

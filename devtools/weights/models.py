@@ -37,7 +37,7 @@ _DIT, _TEXT, _VAE = "diffusion_models", "text_encoders", "vae"
 _UMT5 = _repackaged(_WAN21, _TEXT, "umt5_xxl_fp8_e4m3fn_scaled.safetensors", "umT5-XXL text encoder")
 _BOTH_WAN = (_UMT5, _repackaged(_WAN21, _VAE, "wan_2.1_vae.safetensors", "VAE, of Wan2.2-A14B too"))
 _PUSA_WAN21 = _lora("RaphaelLiu/PusaV1", "pusa_v1.pt", "Pusa V1.0 LoRA, strength 1.4")
-_SKYREELS = "Wan2_1-SkyReels-V2-DF-14B-540P_fp8_e4m3fn.safetensors"
+_SKYREELS = "Wan2_1-SkyReels-V2-DF-14B-720P_fp8_e4m3fn.safetensors"
 
 MODELS = {
     "wan21": (

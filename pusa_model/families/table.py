@@ -64,7 +64,7 @@ class Family:
 
 
 WAN = Family(
-    name="Wan2.1 and Wan2.2 A14B",
+    name="Wan2.1 (and 2.2 A14B)",
     networks=WAN_RELATIVES,
     latent_format=comfy.latent_formats.Wan21,
     factor=4,

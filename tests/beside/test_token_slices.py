@@ -130,7 +130,7 @@ def test_an_xfuser_that_nobody_has_started_is_not_asked(network, process_group, 
 @pytest.mark.parametrize("shape", [(1, FRAMES, 6, 8), (1, 1, 6, 8), (1, 6, 8)])
 def test_timesteps_that_were_changed_on_the_way_are_refused(shape):
     """Also where there is one for all frames, in either form that ComfyUI gives it to a block."""
-    with pytest.raises(InputError, match="7 latent frames, its blocks get"):
+    with pytest.raises(InputError, match="7 timesteps for its latent frames, its blocks get"):
         own_rows(torch.zeros(shape), TOKENS, {GIVEN_ROWS: 7, "grid_sizes": GRID})
 
 

@@ -176,29 +176,29 @@ def noise_of(shape):
             lambda t: PusaKeyframes.execute(
                 t.vae, {"samples": noise_of(SHAPE)}, {"image0": pictures(1)}, "0", "frame", "0", "crop", "still"
             ),
-            "16 channels \\(those of Wan2.1 and Wan2.2 A14B\\), the target is a latent of Wan2.2 TI2V 5B, .*wan2.2_vae",
+            "16 channels \\(those of Wan2.1 \\(and 2.2 A14B\\)\\), the target is a latent of Wan2.2 TI2V 5B, .*wan2.2_vae",
         ),
         (
             lambda t: PusaLatentFrames.execute(
                 {"samples": noise_of(SHAPE)}, {"samples": noise_of((1, 16, 1, 4, 6))}, "0", "0"
             ),
-            "as those of Wan2.1 and Wan2.2 A14B have.* those of Wan2.2 TI2V 5B",
+            "as those of Wan2.1 \\(and 2.2 A14B\\) have.* those of Wan2.2 TI2V 5B",
         ),
         (
             lambda t: PusaKSampler.execute(
                 t.model, t.positive, t.negative, {"samples": noise_of((1, 16, 5, 4, 6))}, 1, **settings(), denoise=1.0
             ),
-            "`latent` has 16 channels, as those of Wan2.1 and Wan2.2 A14B have; the model is Wan2.2 TI2V 5B \\(48 channels\\)",
+            "`latent` has 16 channels, as those of Wan2.1 \\(and 2.2 A14B\\) have; the model is Wan2.2 TI2V 5B \\(48 channels\\)",
         ),
         (
             lambda t: extended(t.model, t.vae, pictures(9), t.positive, t.negative),
-            "the VAE is that of Wan2.1 and Wan2.2 A14B, the model is Wan2.2 TI2V 5B. Use the Wan2.2 VAE",
+            "the VAE is that of Wan2.1 \\(and 2.2 A14B\\), the model is Wan2.2 TI2V 5B. Use the Wan2.2 VAE",
         ),
         (
             lambda t: PusaTransition.execute(
                 t.model, t.vae, pictures(9), t.positive, t.negative, 5, 7, "0", 1, **settings() | ends()
             ),
-            "the VAE is that of Wan2.1 and Wan2.2 A14B, the model is Wan2.2 TI2V 5B. Use the Wan2.2 VAE",
+            "the VAE is that of Wan2.1 \\(and 2.2 A14B\\), the model is Wan2.2 TI2V 5B. Use the Wan2.2 VAE",
         ),
         (
             lambda t: PusaKSampler.execute(

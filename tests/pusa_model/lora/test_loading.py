@@ -4,10 +4,11 @@ import comfy.sd
 import pytest
 import tiny
 import torch
+from pusa.pusa_model.families.lookup import model_file
 from pusa.pusa_model.guards import advice, check_pair
-from pusa.pusa_model.lora import provenance
 from pusa.pusa_model.lora.load import load_lora
 from pusa.pusa_model.lora.merge.stream import merge
+from pusa.pusa_model.lora.provenance import expert_of, is_distilled
 from pusa.schedulers import InputError
 from safetensors.torch import save_file
 from sampled import empty, given, run
@@ -47,13 +48,13 @@ def load_model(path):
     ],
 )
 def test_the_expert_is_read_from_the_name(path, expert):
-    assert provenance.expert_of(path) == expert
+    assert expert_of(path) == expert
 
 
 @pytest.mark.parametrize("name", ["Wan21_T2V_lightx2v_rank64", "Wan2.2-Lightning_4steps", "cfg_step_distill_v2", "CausVid"])
 def test_distillation_loras_are_known_by_name(name):
-    assert provenance.is_distilled(f"loras/{name}.safetensors")
-    assert not provenance.is_distilled("Wan21_PusaV1_LoRA_14B_rank512_bf16.safetensors")
+    assert is_distilled(f"loras/{name}.safetensors")
+    assert not is_distilled("Wan21_PusaV1_LoRA_14B_rank512_bf16.safetensors")
 
 
 def test_a_lora_for_the_other_expert_is_refused(files, wan_weights):
@@ -94,7 +95,7 @@ def test_a_pair_exchanged_by_name_is_refused(files, wan_weights):
         check_pair(low, high)
     check_pair(high, low)
     with pytest.raises(InputError, match="are the same model"):
-        check_pair(high, load_model(provenance.model_file(high)))
+        check_pair(high, load_model(model_file(high)))
 
 
 @pytest.mark.parametrize("strength, said", [(1.2, 1), (1.3, 0), (1.4, 0), (2.0, 0), (2.1, 1), (-1.0, 1), (0.0, 0)])

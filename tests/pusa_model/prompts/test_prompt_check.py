@@ -16,15 +16,24 @@ def test_prompts_of_this_model_pass(wan, positive, negative):
     check_prompts(wan, positive * 2, [prompt(2, 512, tiny.TEXT_WIDTH)])
 
 
-@pytest.mark.parametrize("shape", [(1, 77, 768), (1, 77, 2048), (1, 256, 4095), (77, 4096), (1, 4096, 8)])
+@pytest.mark.parametrize(
+    "shape, whose",
+    [
+        ((1, 77, 768), "Stable Diffusion 1"),
+        ((1, 77, 2048), "SDXL"),
+        ((1, 256, 4095), "another model"),
+        ((77, 4096), "a model with the T5-XXL family"),
+        ((1, 4096, 8), "another model"),
+    ],
+)
 @pytest.mark.parametrize("name", ["positive", "negative"])
-def test_prompts_of_another_text_encoder_are_refused(wan, positive, name, shape):
+def test_prompts_of_another_text_encoder_are_refused(wan, positive, name, shape, whose):
     prompts = {"positive": positive, "negative": positive} | {name: [*positive, prompt(*shape)]}
     with pytest.raises(InputError) as refused:
         check_prompts(wan, **prompts)
     words = str(refused.value)
-    assert words.startswith(f"`{name}` is encoded for another model") and "of type wan" in words
-    assert str(shape) in words and "[batch, tokens, 4096]" in words
+    assert words.startswith(f"`{name}` is encoded for {whose}") and "of type wan" in words
+    assert str(shape) in words and "Wan2.1 (and 2.2 A14B) takes [batch, tokens, 4096]" in words
 
 
 @pytest.mark.parametrize("name", ["positive", "negative"])

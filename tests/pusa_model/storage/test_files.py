@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 BESIDE = """
 import os, signal, sys
-sys.path[:0] = [{tests!r}, {tests!r} + "/pusa_model"]
+sys.path[:0] = [{tests!r}, {tests!r} + "/pusa_model/storage"]
 import host_comfyui
 host_comfyui.start(); host_comfyui.load_pack()
 import test_files

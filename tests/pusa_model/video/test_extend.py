@@ -244,7 +244,7 @@ def test_odd_sizes_keep_their_size(sampler, positive, height, width):
 
 def test_padding_repeats_the_border():
     frames = torch.rand(2, 15, 17, 3)
-    wide = padded(frames)
+    wide = padded(frames, 16)
     assert wide.shape == (2, 16, 32, 3) and torch.equal(wide[:, :15, :17], frames)
     assert torch.equal(wide[:, 15], wide[:, 14]) and torch.equal(wide[:, :, 31], wide[:, :, 16])
 

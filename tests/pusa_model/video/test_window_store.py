@@ -155,11 +155,11 @@ def test_what_is_damaged_is_sampled_again(temp, caplog):
 
 ANOTHER = """
 import sys
-sys.path[:0] = [{tests!r}, {tests!r} + "/pusa_model"]
+sys.path[:0] = [{tests!r}, {tests!r} + "/pusa_model/video"]
 import host_comfyui
 host_comfyui.start(); host_comfyui.load_pack()
 import folder_paths, os, signal, tiny, torch
-from pusa.pusa_model import window, window_store
+from pusa.pusa_model.video import window, window_store
 from test_window_store import BEFORE, LENGTH, SETTINGS
 folder_paths.set_user_directory({user!r}); folder_paths.set_temp_directory({temp!r})
 steps = [0]

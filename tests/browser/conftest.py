@@ -12,7 +12,7 @@ sys.path += [str(host_comfyui.ROOT), str(Path(__file__).parent)]
 
 from devtools import browser  # noqa: E402
 from hosting.server import ComfyServer, cpu_arguments  # noqa: E402
-from workflows.source.host import make_base  # noqa: E402
+from workflows.source.page.host import make_base  # noqa: E402
 
 NO_BROWSER = "no Chromium: set PUSA_CHROMIUM to one, or install Chromium, Chrome or Edge"
 ARTIFACTS = "PUSA_ARTIFACTS"
@@ -42,7 +42,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def editor(chromium, server):
-    from workflows.source.editor import Editor
+    from workflows.source.page.editor import Editor
 
     with Editor(server.url, chromium) as editor:
         yield editor

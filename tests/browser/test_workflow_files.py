@@ -10,8 +10,8 @@ import pytest
 
 from devtools.weights.models import MODELS
 from hosting.client import ComfyClient
-from workflows.source.build import all_graphs
 from workflows.source.graph import file_url
+from workflows.source.page.build import all_graphs
 
 ROOT = host_comfyui.ROOT
 FOLDER = ROOT / "workflows"

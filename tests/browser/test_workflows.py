@@ -7,7 +7,7 @@ import host_comfyui
 import pytest
 import tidy
 
-from workflows.source.host import make_base, official_files
+from workflows.source.page.host import make_base, official_files
 
 FOLDER = host_comfyui.ROOT / "workflows"
 # Those that open as a form have tests of their own.

@@ -14,12 +14,12 @@ from hosting.server import ComfyServer, ServerDied, cpu_arguments
 
 from .apps import apps
 from .blueprints import BLUEPRINTS
-from .build import all_graphs, build, thumbnail, versions
-from .editor import Editor
-from .host import INPUTS, make_base
-from .pictures import draw_all
-from .thumbnails import save
-from .wrapped import build_apps, build_blueprints
+from .drawing.pictures import draw_all
+from .drawing.thumbnails import save
+from .page.build import all_graphs, build, thumbnail, versions
+from .page.editor import Editor
+from .page.host import INPUTS, make_base
+from .page.wrapped import build_apps, build_blueprints
 
 
 def main(arguments: list) -> int:

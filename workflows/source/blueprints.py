@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from . import parts
 from .graph import Graph
-from .subgraph import Outside, Words, Wrapper
+from .page.subgraph import Outside, Words, Wrapper
 from .wan import BEFORE, NEGATIVE, PICTURES, SIZE
 
 STEPS, CFG = 4, 1.0

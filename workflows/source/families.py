@@ -1,8 +1,8 @@
 """Graphs for the relatives of Wan: Wan2.2 5B, Wan2.1 VACE and SkyReels-V2 Diffusion Forcing."""
 
 from . import notes, parts
+from .drawing.pictures import FINE_CLIP, FINE_RATE, FINE_SIZE
 from .graph import Graph
-from .pictures import FINE_CLIP, FINE_RATE, FINE_SIZE
 from .wan import KEYFRAMES, NEGATIVE, PICTURES, PROMPT, SIZE
 
 STEPS, CFG, VACE_CFG, RATE = 30, 5.0, 3.0, 24.0

@@ -2,7 +2,7 @@
 
 import math
 
-from .graph import NOTE_WIDTH, Graph
+from ..graph import NOTE_WIDTH, Graph
 
 TITLE = 30  # of a node, above its place
 HEAD = 44  # of a group

@@ -10,14 +10,14 @@ from PIL import Image
 
 from devtools.places import REPOSITORY
 
-from .demo import demo_graphs
+from ..demo import demo_graphs
+from ..drawing.thumbnails import demo_card, wan_thumbnail
+from ..families import family_graphs
+from ..graph import OPEN, Graph, file_url
+from ..others import other_graphs
+from ..wan import wan_graphs
 from .editor import Editor
-from .families import family_graphs
-from .graph import OPEN, Graph, file_url
 from .layout import arrange
-from .others import other_graphs
-from .thumbnails import demo_card, wan_thumbnail
-from .wan import wan_graphs
 
 GREEN, BLUE = "#8A8", "#3f789e"
 # Titles, sizes, properties and the note, on a graph that the page made from its API format.

@@ -4,11 +4,11 @@ import json
 import tempfile
 from pathlib import Path
 
-from .apps import App
-from .blueprints import Blueprint
+from ..apps import App
+from ..blueprints import Blueprint
+from ..graph import Graph
 from .build import build, properties, steady, write
 from .editor import Editor
-from .graph import Graph
 
 LABEL = """lines => {
     for (const [id, widget, label, limits] of lines) {

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from .graph import Graph
+from ..graph import Graph
 from .pictures import FRAMES, render
 
 SIZE = (480, 300)

@@ -10,7 +10,7 @@ from ..pusa_model.families.fps import RATES
 from ..pusa_model.guards import check_pair
 from ..pusa_model.lora.load import load_lora
 from ..schedulers import InputError
-from .shared.common import CATEGORY, named_errors, warner
+from .shared.common import CATEGORY, named_errors, say, warner
 from .shared.kept import Kept
 from .shared.model_files import NO_LORA, Files, file_states, load, lora_path, widgets_named
 
@@ -158,7 +158,7 @@ class PusaModelLoader(ModelLoader):
         cls, unet_name, weight_dtype, lora_name, strength, distill_lora_name=NO_LORA, distill_strength=1.0, fps=str(RATES[0])
     ) -> io.NodeOutput:
         files = Files(unet_name, weight_dtype, lora_name, strength, distill_lora_name, distill_strength, int(fps))
-        return io.NodeOutput(load(files, warner(cls), keep=cls.keep))
+        return io.NodeOutput(load(files, warner(cls), keep=cls.keep, tell=lambda text: say(cls, text)))
 
 
 class PusaModelPairLoader(ModelLoader):

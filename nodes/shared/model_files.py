@@ -11,7 +11,7 @@ import folder_paths
 import nodes as core_nodes
 
 from ...pusa_model.families.fps import RATES, fps_weights, with_fps
-from ...pusa_model.families.lookup import check_model, model_file
+from ...pusa_model.families.lookup import check_model, model_file, of_model
 from ...pusa_model.lora.load import load_lora
 from ...schedulers import InputError
 
@@ -80,11 +80,18 @@ class Files(NamedTuple):
     fps: int = RATES[0]
 
 
-def load(files: Files, warn: Callable[[str], None], suffix: str = "", keep: Callable = lambda name, key, make: make()):
+def load(
+    files: Files,
+    warn: Callable[[str], None],
+    suffix: str = "",
+    keep: Callable = lambda name, key, make: make(),
+    tell: Callable[[str], None] = lambda text: None,
+):
     """A diffusion model file with its Pusa LoRA and, unless it is none, a distillation LoRA.
 
     Args:
         suffix: of the widgets that these files were chosen in.
+        tell: told the recommended settings of the model's family where there is nothing to warn of.
         keep: called with a name, a key and a function; returns what it kept by that key, else what the function makes.
     """
     base = files[:2], *file_states(unet_name=files.unet_name)
@@ -106,4 +113,6 @@ def load(files: Files, warn: Callable[[str], None], suffix: str = "", keep: Call
     model, said = keep(f"model{suffix}", whole, patched)
     for text in said:
         warn(text)
+    if not said:
+        tell(of_model(model).settings)
     return model

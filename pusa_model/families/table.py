@@ -58,6 +58,12 @@ class Family:
         """Pixels of a patch of the network, which a side of the video is a multiple of."""
         return 2 * self.ratio
 
+    @property
+    def settings(self) -> str:
+        """What is recommended for it, in one line."""
+        advice = f"shift {self.shift:g} and cfg {self.cfg:g} are recommended"
+        return f"{self.name}: {self.frames} frames at {self.rate} per second; {advice}"
+
     def __str__(self) -> str:
         """Name and channels, as messages have them."""
         return f"{self.name} ({self.channels} channels)"

@@ -54,8 +54,8 @@ class WindowSampler:
 
     @property
     def grid(self) -> int:
-        """Pixels that a side is padded to a multiple of: the network takes patches of 2 x 2 latent pixels."""
-        return 2 * self.vae.spacial_compression_encode()
+        """Pixels that a side is padded to a multiple of."""
+        return of_model(self.model).grid
 
     @property
     def rate(self) -> Fraction:

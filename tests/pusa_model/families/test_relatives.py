@@ -108,6 +108,21 @@ def test_vace_at_strength_0_is_text_to_video(sampler):
     assert torch.equal(*runs)
 
 
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral"])
+def test_vace_with_a_reference_picture_in_front_of_the_clip(vae, sampler):
+    """Core's node makes the latent longer by trim_latent, so video frame p is latent p + trim_latent."""
+    from comfy_extras.nodes_wan import TrimVideoLatent, WanVaceToVideo
+
+    size, picture = 8 * SIDE, torch.rand(1, 8 * SIDE, 8 * SIDE, 3, generator=tiny.seeded(1))
+    made = WanVaceToVideo.execute(*prompts(), vae, size, size, 4 * LENGTH - 3, 1, 1.0, reference_image=picture)
+    positive, negative, latent, trim = made.result
+    assert trim == 1 and latent["samples"].shape[2] == LENGTH + 1
+    given = sampled.given(latent, f"{trim}, last", "0, 0.4", frames=sampled.random_frames(2, size=SIDE))
+    result = sampled.run(model_of("VACE"), positive, negative, latent, given, sampler_name=sampler, cfg=3.0)
+    clip = TrimVideoLatent.execute({"samples": result}, trim).result[0]["samples"]
+    assert torch.equal(clip[:, :, 0], given.frames[:, :, 0]) and clip.isfinite().all()
+
+
 def test_camera_without_a_path_is_the_plain_network():
     weights = tiny.wan_weights(network=comfy.ldm.wan.model.CameraWanModel, channels=36, model_type="camera_2.2")
     plain = {key: tensor for key, tensor in weights.items() if not key.startswith("control_adapter")}

@@ -12,7 +12,7 @@ import sampled
 import tiny
 import torch
 from comfy.ldm.wan.model import sinusoidal_embedding_1d
-from pusa.nodes import PusaModelLoader
+from pusa.nodes import PusaModelLoader, loaders
 from pusa.pusa_model import sampling, timeline
 from pusa.pusa_model.families.lookup import of_model
 from pusa.pusa_model.families.table import WAN
@@ -158,3 +158,14 @@ def test_half_an_embedding_is_refused(load):
 def test_an_embedding_of_another_width_is_refused(load):
     with pytest.raises(ValueError, match="the frame rate of the model file has 384 numbers, its network takes 768"):
         load(extra=fps_tensors(width=tiny.WIDTH // 2))
+
+
+def test_its_settings_are_told_on_the_loader(load, monkeypatch):
+    said = []
+    monkeypatch.setattr(loaders, "say", lambda cls, text: said.append(text))
+    load()
+    load("wan2.1_t2v_14B.safetensors", {})
+    assert said == [
+        "SkyReels-V2 Diffusion Forcing: 97 frames at 24 per second; shift 8 and cfg 6 are recommended",
+        "Wan2.1 (and 2.2 A14B): 81 frames at 16 per second; shift 5 and cfg 3 are recommended",
+    ]

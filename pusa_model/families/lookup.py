@@ -57,10 +57,10 @@ def of_model(model) -> Family | None:
     kind, network = network_class(model), network_of(model)
     words = re.split("[^a-z0-9]+", Path(model_file(model) or "").stem.lower())
     told = model.get_attachment(ATTACHMENT)
+    if not kind.__module__.startswith("comfy."):  # a class of another pack, whatever it is called
+        return None
     for family in FAMILIES:
-        if not issubclass(kind, comfy.ldm.wan.model.WanModel) or kind.__name__ not in family.networks:
-            continue
-        if network.out_dim != family.channels:
+        if kind.__name__ not in family.networks or network.out_dim != family.channels:
             continue
         if family is SKYREELS and told is not None:
             return replace(family, rate=Fraction(told))
@@ -101,8 +101,8 @@ def check_model(model, name: str = "model") -> Family:
     except InputError as error:
         raise InputError(f"`{name}` {error}. It cannot take one timestep per latent frame. {WANTED}") from error
     sampling = model.get_model_object("model_sampling")
-    flow = isinstance(sampling, comfy.model_sampling.CONST) and not isinstance(sampling, comfy.model_sampling.IMG_TO_IMG_FLOW)
-    if not flow:
+    from_image = getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", ())
+    if not isinstance(sampling, comfy.model_sampling.CONST) or isinstance(sampling, from_image):
         raise InputError(f"`{name}` is set to sample with {type(sampling).__name__}, which is not flow matching from noise.")
     return of_model(model)
 

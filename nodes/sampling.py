@@ -4,6 +4,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..pusa_model import sampling
+from ..pusa_model.guards import remarks
 from ..schedulers import flow_match_sigmas
 from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, warner
 
@@ -172,6 +173,7 @@ class PusaApplyCondition(io.ComfyNode):
                 PusaCondition.Input("condition", tooltip="The condition frames."),
                 shift_input(SHIFT_TIP + " A ModelSamplingSD3 node behind this one replaces it in turn."),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Model.Output("model_out", display_name="model", tooltip="The model that samples every frame at its level."),
                 io.Latent.Output(
@@ -183,7 +185,10 @@ class PusaApplyCondition(io.ComfyNode):
     @classmethod
     @named_errors
     def execute(cls, model, latent, condition, shift) -> io.NodeOutput:
-        return io.NodeOutput(*sampling.prepare(model, latent, condition, shift, cls.define_schema().display_name))
+        prepared = sampling.prepare(model, latent, condition, shift, cls.define_schema().display_name)
+        for text in remarks(model) if condition.conditioned else ():
+            warner(cls)(text)
+        return io.NodeOutput(*prepared)
 
 
 class PusaScheduler(io.ComfyNode):

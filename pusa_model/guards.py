@@ -37,6 +37,12 @@ def check_pair(high, low) -> None:
         )
 
 
+def remarks(model) -> list[str]:
+    """What is probably not meant where a MODEL is given frames, whatever its settings; empty if nothing is."""
+    network = network_record(model)
+    return [f"The model is {network.words}; {network.remark}."] if network.remark is not None else []
+
+
 def advice(model, cfg: float, steps: int, conditioned: bool) -> list[str]:
     """What is probably not meant about a run, in words; empty if nothing is.
 
@@ -47,9 +53,7 @@ def advice(model, cfg: float, steps: int, conditioned: bool) -> list[str]:
         conditioned: whether the run has condition frames.
     """
     found, distilled = [], [lora.name for lora in applied_loras(model) if lora.distilled]
-    network = network_record(model)
-    if conditioned and network.remark is not None:
-        found.append(f"The model is {network.words}; {network.remark}.")
+    found += remarks(model) if conditioned else []
     if conditioned and of_model(model).needs_lora and not pusa_lora_on(model):
         others = ", ".join(distilled) or ("LoRAs of another kind" if has_unknown_loras(model) else "")
         there = f"No Pusa LoRA is on the model, only {others}" if others else "No LoRA is on the model"

@@ -10,6 +10,7 @@ from typing import Any
 
 import comfy.conds
 import torch
+from einops import repeat
 from torch import Tensor
 
 PLACES = "pusa_places"
@@ -24,7 +25,7 @@ def with_places(prompts: list[dict[str, Any]] | None, x: Tensor) -> list[dict[st
     """
     if not any(map(_in_part, prompts or ())):
         return prompts
-    frames = torch.arange(x.shape[2], device=x.device).reshape(1, 1, -1, 1, 1).expand(1, 1, *x.shape[2:])
+    frames = repeat(torch.arange(x.shape[2], device=x.device), "t -> 1 1 t h w", h=x.shape[3], w=x.shape[4])
     places = {PLACES: comfy.conds.CONDNoiseShape(frames)}
     return [{**prompt, "model_conds": prompt["model_conds"] | places} if _in_part(prompt) else prompt for prompt in prompts]
 

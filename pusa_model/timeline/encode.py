@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import comfy.utils
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ...schedulers import InputError, check_length, pixel_length
@@ -156,4 +157,5 @@ def take_frames(video: Tensor, frames: int, take: str, factor: int = FACTOR) -> 
 
 
 def _resize(images: Tensor, width: int, height: int, crop: str) -> Tensor:
-    return comfy.utils.common_upscale(images.movedim(-1, 1), width, height, "lanczos", crop).movedim(1, -1)
+    resized = comfy.utils.common_upscale(rearrange(images, "n h w c -> n c h w"), width, height, "lanczos", crop)
+    return rearrange(resized, "n c h w -> n h w c")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 CELL = 4  # pixels of a square that are looked at together, against noise and small shifts of things
@@ -55,8 +56,9 @@ class ColorMap:
 
 def _squares(frames: Tensor) -> Tensor:
     """Mean colours [N, 3] of the squares of frames [n, H, W, 3]."""
-    means = torch.nn.functional.avg_pool2d(frames.double().movedim(-1, 1), CELL, ceil_mode=True, count_include_pad=False)
-    return means.movedim(1, -1).flatten(0, 2)
+    pictures = rearrange(frames.double(), "n h w c -> n c h w")
+    means = torch.nn.functional.avg_pool2d(pictures, CELL, ceil_mode=True, count_include_pad=False)
+    return rearrange(means, "n c h w -> (n h w) c")
 
 
 def cross_fade(first: Tensor, second: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class WindowSampler:
             samples = self._sample(positive, seed, latent, before, after, number)
             store_window(key, samples)
         decoded = self.vae.decode(samples)
-        return decoded.reshape(-1, *decoded.shape[-3:])[:, :height, :width].float().cpu()
+        return rearrange(decoded, "... h w c -> (...) h w c")[:, :height, :width].float().cpu()
 
     def _inputs(self) -> dict[str, Any]:
         """What a window depends on, by name."""

@@ -7,6 +7,7 @@ does: the encoder's passes it on, the decoder's passes it on and starts its own 
 
 import torch
 from comfy.ldm.wan.vae import AttentionBlock, CausalConv3d, Resample, ResidualBlock, RMS_norm
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
@@ -79,14 +80,14 @@ def convolve(layer, x: Tensor, history: int) -> Tensor:
 
 def convolve_frames(x: Tensor, weight: Tensor, bias: Tensor, stride, padding) -> Tensor:
     """Convolution within each frame."""
-    y = functional.conv2d(x.flatten(0, 1).movedim(-1, 1), weight, bias, stride, padding)
-    return y.movedim(1, -1).contiguous().unflatten(0, x.shape[:2])
+    y = functional.conv2d(rearrange(x, "b t h w c -> (b t) c h w"), weight, bias, stride, padding)
+    return rearrange(y, "(b t) c h w -> b t h w c", t=x.shape[1]).contiguous()
 
 
 def attend(block, x: Tensor) -> Tensor:
     """Attention within each frame."""
     weights = [layer.weight.flatten(1).to(x.dtype) for layer in (block.to_qkv, block.proj)]
-    pixels = run(block.norm, x).flatten(2, 3)
+    pixels = rearrange(run(block.norm, x), "b t h w c -> b t (h w) c")
     q, k, v = functional.linear(pixels, weights[0], block.to_qkv.bias.to(x.dtype)).chunk(3, dim=-1)
     mixed = functional.scaled_dot_product_attention(q, k, v)
     return functional.linear(mixed, weights[1], block.proj.bias.to(x.dtype)).reshape(x.shape)
@@ -96,7 +97,7 @@ def resample(layer, x: Tensor) -> Tensor:
     """Halve or double space, and time where the layer does."""
     if layer.mode == "upsample3d" and x.shape[1] > 1:
         later = convolve(layer.time_conv, x[:, 1:], history=2)
-        later = later.unflatten(-1, (2, -1)).movedim(-2, 2).flatten(1, 2)
+        later = rearrange(later, "b t h w (two c) -> b (t two) h w c", two=2)
         x = torch.cat([x[:, :1], later], dim=1)
     if layer.mode.startswith("upsample"):
         x = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)

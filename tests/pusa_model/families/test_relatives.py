@@ -13,6 +13,7 @@ import relatives
 import sampled
 import tiny
 import torch
+from pusa.nodes import PusaApplyCondition
 from pusa.pusa_model import sampling
 from pusa.pusa_model.families.lookup import network_record
 from pusa.pusa_model.families.networks import WAN_RELATIVES
@@ -162,6 +163,12 @@ def test_it_is_told_before_sampling():
     said = []
     run(model_of("Camera"), {}, condition(), warn=said.append)
     assert [text for text in said if "made for text-to-video" in text] == [said[0]]
+
+
+@pytest.mark.parametrize("name, noise, told", [("Camera", "0", 1), ("Camera", "1", 0), ("text-to-video", "0", 0)])
+def test_it_is_told_on_apply_condition(name, noise, told, caplog):
+    PusaApplyCondition.execute(model_of(name), LATENT, condition("0", noise), 5.0)
+    assert len([record for record in caplog.records if "made for text-to-video" in record.getMessage()]) == told
 
 
 def test_a_reference_that_shares_no_group_with_the_clip_is_refused():

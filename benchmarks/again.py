@@ -10,11 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cli.graphs import demo_graph
+from cli.client import ComfyClient
+from cli.graph.demo import demo_graph
+from cli.server import ComfyServer, cpu_arguments
 from devtools.places import prepare_base
-from hosting.client import ComfyClient
 from hosting.process import ROOT
-from hosting.server import ComfyServer, cpu_arguments
 
 from .measure.report import Limit, Table, main
 

@@ -8,11 +8,11 @@ import sys
 
 from .flags import parse
 from .graph.links import GraphError
+from .graph.settings import Settings
+from .graph.tasks import TASKS, read_graph, task_graph
 from .jobs import folder_jobs, one_job
 from .pool import Pool
 from .progress import Board
-from .settings import Settings
-from .tasks import TASKS, read_graph, task_graph
 
 
 def main(arguments: list) -> int:

@@ -7,10 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-from hosting.client import ComfyClient, ComfyError
-from hosting.server import ComfyServer, ServerDied, cpu_arguments
+from cli.client import ComfyClient, ComfyError
+from cli.server import ComfyServer, ServerDied, cpu_arguments
 
-from .graphs import TASKS, demo_graph
+from .graph.demo import TASKS, demo_graph
 from .progress import ProgressBar
 from .sheet import contact_sheet
 

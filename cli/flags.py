@@ -4,7 +4,7 @@ import argparse
 import urllib.parse
 from pathlib import Path
 
-from .tasks import MODELS, TASKS, Task
+from .graph.tasks import MODELS, TASKS, Task
 
 SERVER = "http://127.0.0.1:8188"
 DESCRIPTION = """\

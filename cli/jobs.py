@@ -7,12 +7,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hosting.client import OutputFile
+from cli.client import OutputFile
 
 from .graph.fill import Filled, fill
 from .graph.links import GraphError
-from .settings import Settings
-from .tasks import Task
+from .graph.settings import Settings
+from .graph.tasks import Task
 
 
 @dataclass(frozen=True)

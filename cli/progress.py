@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 
-from hosting.track import Progress
+from cli.track import Progress
 
 
 class ProgressBar:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from cli.graphs import TASKS
+from cli.graph.demo import TASKS
 
 from . import browser
 from .console import SetupError, say
@@ -158,7 +158,7 @@ def workflows(host: Host, arguments, behind) -> int:
 
 def serve(host: Host, arguments, behind) -> int:
     """A ComfyUI in the foreground."""
-    from hosting.server import cpu_arguments, free_port, server_command
+    from cli.server import cpu_arguments, free_port, server_command
 
     place(host, "models", "input")
     shutil.copytree(REPOSITORY / "assets" / "input", host.base / "input", dirs_exist_ok=True)

@@ -1,1 +1,1 @@
-"""A ComfyUI to run the pack in: inside this process, or a server over HTTP."""
+"""ComfyUI and the pack inside this process, for the programs that need them."""

@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli.client import ComfyClient, ComfyError, ExecutionFailed, ExecutionInterrupted, PromptRejected, ServerUnreachable
+from cli.server import ComfyServer, ServerDied, cpu_arguments
 from devtools.places import PACK_NAME, prepare_base
-from hosting.client import ComfyClient, ComfyError, ExecutionFailed, ExecutionInterrupted, PromptRejected, ServerUnreachable
 from hosting.process import ROOT
-from hosting.server import ComfyServer, ServerDied, cpu_arguments
 
 from .material.films import write_inputs
 

@@ -1,8 +1,8 @@
 """Given pictures and clips, put into a graph. Positions count latent frames, as in the official scripts."""
 
-from ..settings import Settings
 from .filling import Filling
 from .links import GraphError, drop, only
+from .settings import Settings
 
 
 def pictures(filling: Filling, settings: Settings) -> None:

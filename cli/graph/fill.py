@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from ..settings import Settings
-from ..tasks import Task
 from .conditions import both_ends, clips, pictures
 from .filling import Filling
 from .links import GraphError, drop, links, only, path_to, source_of
+from .settings import Settings
+from .tasks import Task
 
 SAMPLING = {  # our flags for the inputs of the node that samples
     "num_inference_steps": "steps", "cfg_scale": "cfg", "shift": "shift", "sampler": "sampler_name", "scheduler": "scheduler",

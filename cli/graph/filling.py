@@ -6,8 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from ..tasks import Task
 from .links import GraphError, copy_path, links, only, path_to, source_of
+from .tasks import Task
 
 UPLOADS = "pusa"  # subfolder of the server's input folder
 LOADED = {"CLIPTextEncode": "text", "PusaLoadPrompt": "prompt_name", "LoadImage": "image", "LoadVideo": "file"}

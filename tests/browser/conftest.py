@@ -10,8 +10,8 @@ import pytest
 # Behind ComfyUI, whose `nodes` must be found first.
 sys.path += [str(host_comfyui.ROOT), str(Path(__file__).parent)]
 
+from cli.server import ComfyServer, cpu_arguments  # noqa: E402
 from devtools import browser  # noqa: E402
-from hosting.server import ComfyServer, cpu_arguments  # noqa: E402
 from workflows.source.page.host import make_base  # noqa: E402
 
 NO_BROWSER = "no Chromium: set PUSA_CHROMIUM to one, or install Chromium, Chrome or Edge"

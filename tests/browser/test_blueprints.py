@@ -9,7 +9,7 @@ import embedded
 import host_comfyui
 import pytest
 
-from hosting.client import ComfyClient
+from cli.client import ComfyClient
 from workflows.source.blueprints import BLUEPRINTS
 from workflows.source.graph import FILES
 from workflows.source.wan import SIZE

@@ -8,8 +8,8 @@ import urllib.request
 import host_comfyui
 import pytest
 
+from cli.client import ComfyClient
 from devtools.weights.models import MODELS
-from hosting.client import ComfyClient
 from workflows.source.graph import file_url
 from workflows.source.page.build import all_graphs
 

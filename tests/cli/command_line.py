@@ -10,8 +10,8 @@ from pathlib import Path
 
 from host_comfyui import ROOT
 
+from cli.server import ComfyServer, cpu_arguments, free_port
 from devtools.places import prepare_base
-from hosting.server import ComfyServer, cpu_arguments, free_port
 
 GIVEN = ROOT / "assets" / "nano" / "input"
 SMALL = ("--num_inference_steps", "2", "--num_frames", "9", "--width", "32", "--height", "32")

@@ -8,8 +8,8 @@ import pytest
 
 from cli.graph.fill import fill
 from cli.graph.links import GraphError, links, only
-from cli.settings import Settings
-from cli.tasks import GRAPHS, MODELS, TASKS, read_graph, task_graph
+from cli.graph.settings import Settings
+from cli.graph.tasks import GRAPHS, MODELS, TASKS, read_graph, task_graph
 from devtools.weights.models import MODELS as MODEL_FILES
 
 FILES = Path(__file__).resolve().parents[2] / "assets" / "nano" / "input"

@@ -8,8 +8,8 @@ import pytest
 from command_line import GIVEN, run
 
 from cli.flags import parse, parser
-from cli.settings import Settings
-from cli.tasks import TASKS
+from cli.graph.settings import Settings
+from cli.graph.tasks import TASKS
 
 PICTURE, CLIP = str(GIVEN / "nano_00.png"), str(GIVEN / "nano_begins.mp4")
 I2V = ("i2v", "--image_paths", PICTURE)

@@ -5,12 +5,12 @@ import json
 import pytest
 from command_line import GIVEN
 
+from cli.client import OutputFile
 from cli.graph.filling import upload_name
 from cli.graph.links import GraphError, only
+from cli.graph.settings import Settings
+from cli.graph.tasks import TASKS, task_graph
 from cli.jobs import folder_jobs, one_job
-from cli.settings import Settings
-from cli.tasks import TASKS, task_graph
-from hosting.client import OutputFile
 
 FILE = OutputFile("9", "pusa_00001_.mp4", "video", "output")
 

@@ -12,9 +12,9 @@ import time
 import pytest
 from command_line import SMALL, ask, lines_until, make_server, run, start, tell
 
-from cli.graphs import demo_graph
-from hosting.client import ComfyClient, ExecutionInterrupted
-from hosting.server import free_port
+from cli.client import ComfyClient, ExecutionInterrupted
+from cli.graph.demo import demo_graph
+from cli.server import free_port
 
 SLOW = (*SMALL[2:], "--num_inference_steps", "30")  # a second or more
 

@@ -11,17 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # At the end: before ComfyUI's folder, our `nodes` would hide its own.
 sys.path.append(str(ROOT))
 
+from cli.client import ComfyClient, ComfyError, ExecutionFailed, ExecutionInterrupted, Progress, PromptRejected, ServerUnreachable
+from cli.server import ComfyServer, ServerDied, free_port  # noqa: E402
 from devtools.places import prepare_base  # noqa: E402
-from hosting.client import (
-    ComfyClient,
-    ComfyError,
-    ExecutionFailed,
-    ExecutionInterrupted,
-    Progress,
-    PromptRejected,
-    ServerUnreachable,
-)
-from hosting.server import ComfyServer, ServerDied, free_port  # noqa: E402
 
 
 def node(class_type, **inputs):

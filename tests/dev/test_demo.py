@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cli.graphs import TASKS
+from cli.graph.demo import TASKS
 
 host_comfyui.load_pack()
 

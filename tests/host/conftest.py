@@ -14,8 +14,8 @@ from PIL import Image
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
-from hosting.client import ComfyClient  # noqa: E402
-from hosting.server import ComfyServer, cpu_arguments  # noqa: E402
+from cli.client import ComfyClient  # noqa: E402
+from cli.server import ComfyServer, cpu_arguments  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import numpy
 import pytest
 from films import write_film
 
-from hosting.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
+from cli.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
 
 RATE, SOUND, FRAMES = 24, 32000, 48
 

@@ -8,7 +8,7 @@ import graphs
 import host_comfyui
 import pytest
 
-from hosting.client import ExecutionFailed, PromptRejected
+from cli.client import ExecutionFailed, PromptRejected
 
 CONTRACT = json.loads((host_comfyui.ROOT / "tests" / "nodes" / "contract.json").read_text(encoding="utf-8"))
 WAN, LOW, LORA = "pusa_tiny_wan.safetensors", "pusa_tiny_wan_low.safetensors", "pusa_tiny_lora.safetensors"

@@ -10,7 +10,7 @@ import torch
 from messages import binary_messages
 from safetensors.torch import save_file
 
-from hosting.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
+from cli.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
 
 PUSA_NODES = {
     "PusaApplyCondition",

@@ -10,7 +10,7 @@ import host_comfyui
 import pytest
 from messages import binary_messages, messages_until_the_end, queued, texts_on_nodes
 
-from hosting.client import ExecutionFailed, PromptRejected
+from cli.client import ExecutionFailed, PromptRejected
 
 DOCS = host_comfyui.ROOT / "web" / "docs"
 WORDS = json.loads((host_comfyui.ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))

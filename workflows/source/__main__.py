@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cli.server import ComfyServer, ServerDied, cpu_arguments
 from devtools import browser
 from devtools.console import SetupError, say
 from devtools.places import REPOSITORY
-from hosting.server import ComfyServer, ServerDied, cpu_arguments
 
 from .apps import apps
 from .blueprints import BLUEPRINTS

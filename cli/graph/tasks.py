@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hosting.process import ROOT
 
-from .graph.links import GraphError, only
+from .links import GraphError, only
 
 GRAPHS = ROOT / "workflows" / "api"
 MODELS = ("wan22", "wan21", "nano")

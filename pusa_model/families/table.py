@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import comfy.latent_formats
 
 from .networks import TEXT_TO_VIDEO, WAN_RELATIVES, Network
-
-SHARED = "wan_2.1_vae.safetensors"
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ WAN = Family(
     cfg=3.0,
     multiplier=1000.0,
     needs_lora=True,
-    vae=f"the Wan2.1 VAE ({SHARED})",
+    vae="the Wan2.1 VAE (wan_2.1_vae.safetensors)",
     empty="EmptyHunyuanLatentVideo",
 )
 """Pusa V1.0 (arXiv 2507.16116) and its Wan2.2 files; the relatives are ``networks.WAN_RELATIVES``."""
@@ -103,20 +101,15 @@ WAN22_5B = Family(
 )
 """Trained with a clean first frame and a timestep of 0 for it, so that it follows given frames by itself."""
 
-SKYREELS = Family(
+SKYREELS = replace(
+    WAN,
     name="SkyReels-V2 Diffusion Forcing",
     networks={"WanModel": TEXT_TO_VIDEO},
-    latent_format=comfy.latent_formats.Wan21,
-    factor=4,
-    ratio=8,
     rate=Fraction(24),
     frames=97,
     shift=8.0,
     cfg=6.0,
-    multiplier=1000.0,
     needs_lora=False,
-    vae=f"the Wan2.1 VAE ({SHARED})",
-    empty="EmptyHunyuanLatentVideo",
     marks=("skyreels", "df"),
 )
 """Trained with a level of its own for every frame (arXiv 2504.13074). Its 14B file has just Wan2.1's keys."""

@@ -11,8 +11,10 @@ import torch
 from pusa.nodes import PusaExtendVideo, PusaKeyframes, PusaKSampler, PusaLatentFrames, PusaTransition, PusaVideoFrames
 from pusa.pusa_model import sampling, timeline
 from pusa.pusa_model.families.lookup import of_latent, of_model, of_vae
-from pusa.pusa_model.families.table import WAN, WAN22_5B
+from pusa.pusa_model.families.table import WAN, WAN22_5B, sized
+from pusa.pusa_model.lora.load import load_lora
 from pusa.schedulers import InputError, flow_match_sigmas
+from safetensors.torch import save_file
 
 SHAPE = (1, 48, 5, 4, 6)  # 17 frames of 96 x 64
 LATENT = {"samples": torch.zeros(SHAPE)}
@@ -163,6 +165,15 @@ def test_an_empty_latent_of_16_channels_is_understood_as_the_sampler_understands
     assert PusaLatentFrames.execute(empty, frames, "0", "0").result[0].target == SHAPE[1:]
     result = PusaKSampler.execute(model, positive, negative, empty, 1, **settings(), denoise=1.0, condition=condition).result[0]
     assert result["samples"].shape == SHAPE and torch.equal(result["samples"][:, :, 0], condition.frames[:, :, 0])
+
+
+def test_a_lora_of_another_width_is_told_with_both(model, tmp_path, monkeypatch):
+    """That of a network of 64, and in the names of real widths."""
+    monkeypatch.setattr(tiny, "WIDTH", 64)
+    save_file(tiny.lora_weights(), tmp_path / "lora.safetensors")
+    with pytest.raises(InputError, match="whose width is 128. The file is made for 64. First of them"):
+        load_lora(model, str(tmp_path / "lora.safetensors"), 1.4)
+    assert [sized(width) for width in (1536, 3072, 5120)] == ["1536 (Wan 1.3B)", "3072 (Wan2.2 TI2V 5B)", "5120 (Wan 14B)"]
 
 
 def noise_of(shape):

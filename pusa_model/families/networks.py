@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,12 +43,14 @@ def _tokens(features) -> int | None:
 
 def padded_tokens(network: nn.Module, sides: Sequence[int]) -> int:
     """Tokens of a frame of so many latent pixels, padded to whole patches as ComfyUI pads the clip."""
-    return math.prod(-(-side // size) for side, size in zip(sides, network.patch_size[1:]))
+    (height, width), (_, high, wide) = sides, network.patch_size
+    return -(-height // high) * -(-width // wide)
 
 
 def whole_tokens(network: nn.Module, sides: Sequence[int]) -> int:
     """Tokens of a frame whose last pixels are left out where they make no whole patch."""
-    return math.prod(side // size for side, size in zip(sides, network.patch_size[1:]))
+    (height, width), (_, high, wide) = sides, network.patch_size
+    return (height // high) * (width // wide)
 
 
 def appended(network: nn.Module, call: dict[str, Any]) -> list[Stream]:

@@ -12,7 +12,7 @@ from hosting.process import pack_module
 from .measure import report
 from .measure.peaks import allocated, peaks
 from .measure.report import FINE_HEADS, MEMORY_HEADS, TIME_HEADS, Limit, Table, memory_cells, memory_ratio, time_cells
-from .measure.side_by_side import interleaved
+from .measure.side_by_side import MOST, interleaved
 
 CORE, AGAIN = "one number", "the same once more"  # the second shows how fine this run can see
 OTHERS, OURS = "a vector, ComfyUI's blocks", "a vector, this pack"
@@ -154,7 +154,9 @@ def relatives(arguments, plan) -> Table:
         inputs = wan.inputs(plan.sizes[0])
         calls = relative_calls(wan, inputs)
         calls[AGAIN] = calls[CORE]
-        memory, times = peaks(calls, allocated, rounds=2), interleaved(calls, least=arguments.rounds, products=True)
+        memory = peaks(calls, allocated, rounds=2)
+        most = arguments.rounds if arguments.quick else MOST
+        times = interleaved(calls, least=arguments.rounds, most=most, products=not arguments.quick)
         place = f"{name}: {wan}, {plan.sizes[0]}"
         for row in (CORE, AGAIN, OURS):
             rows.append([place if row == CORE else "", row, *report.fine_cells(times, row), *memory_cells(memory, row)])

@@ -9,6 +9,7 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from pusa.pusa_model import sampling
 from pusa.schedulers import InputError, flow_match_sigmas
+from relatives import causal_model
 from sampled import empty, given, run
 
 LINEAR_QUADRATIC = [1, 0.995, 0.99, 0.985, 0.98, 0.975, 0.932, 0.813, 0.618, 0.347, 0]
@@ -84,11 +85,11 @@ def test_the_latent_keeps_what_belongs_to_it(wan, positive, negative):
 
 
 @pytest.mark.parametrize("conditioned", [False, True])
-def test_what_is_no_plain_wan_is_refused_with_and_without_a_condition(positive, negative, conditioned):
+def test_what_takes_no_vector_is_refused_with_and_without_a_condition(positive, negative, conditioned):
     latent = empty()
-    model = tiny.wan_model(tiny.wan_weights(channels=36, out_dim=16))
+    model = causal_model()
     condition = given(latent, "0", "0") if conditioned else None
-    with pytest.raises(InputError, match="image-to-video"):
+    with pytest.raises(InputError, match="causal autoregressive Wan"):
         run(model, positive, negative, latent, condition)
     with pytest.raises(InputError, match="`model_low`"):
         run(tiny.wan_model(tiny.wan_weights()), positive, negative, latent, condition, model_low=model)

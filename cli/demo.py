@@ -7,13 +7,15 @@ import signal
 import sys
 from pathlib import Path
 
-from cli.client import ComfyClient, ComfyError
-from cli.server import ComfyServer, ServerDied, cpu_arguments
+import av
+from PIL import Image, ImageDraw
 
+from .client import ComfyClient, ComfyError
 from .graph.demo import TASKS, demo_graph
 from .progress import ProgressBar
-from .sheet import contact_sheet
+from .server import ComfyServer, ServerDied, cpu_arguments
 
+COUNT, GAP = 9, 4  # frames of a contact sheet, and pixels between them
 INPUTS = Path(__file__).resolve().parent.parent / "assets" / "nano" / "input"
 
 
@@ -72,3 +74,17 @@ def main(arguments: list) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def contact_sheet(video: Path, picture: Path, count: int = COUNT) -> None:
+    """Write `count` frames of a video, spread evenly from the first to the last, as a PNG."""
+    with av.open(str(video)) as container:
+        frames = [frame.to_image() for frame in container.decode(video=0)]
+    numbers = [round(index * (len(frames) - 1) / (count - 1)) for index in range(count)]
+    width, height = frames[0].size
+    sheet = Image.new("RGB", (count * (width + GAP) - GAP, height + 16), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, number in enumerate(numbers):
+        sheet.paste(frames[number], (index * (width + GAP), 16))
+        draw.text((index * (width + GAP) + 2, 2), str(number), fill="black")
+    sheet.save(picture)

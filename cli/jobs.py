@@ -7,8 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.client import OutputFile
-
+from .client import OutputFile
 from .graph.fill import Filled, fill
 from .graph.links import GraphError
 from .graph.settings import Settings

@@ -8,8 +8,7 @@ import uuid
 from collections import deque
 from dataclasses import dataclass, field
 
-from cli.client import ComfyClient, ComfyError, PromptRejected, ServerUnreachable
-
+from .client import ComfyClient, ComfyError, PromptRejected, ServerUnreachable
 from .graph.filling import UPLOADS
 from .graph.links import only
 from .jobs import Job

@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 
-from cli.track import Progress
+from .track import Progress
 
 
 class ProgressBar:

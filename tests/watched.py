@@ -1,9 +1,11 @@
-"""What a piece of code asks of PyTorch: which lines wait for the device, and what they allocate."""
+"""What a piece of code asks of PyTorch and of the machine: which lines wait for the device, what is allocated, what is resident."""
 
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import torch
 from host_comfyui import ROOT
 from torch.overrides import TorchFunctionMode
@@ -11,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 PACK = ROOT / "pusa_model"
 TORCH = Path(torch.__file__).parent
+PROCESS = psutil.Process()
 WAITING = {
     "__bool__", "__float__", "__index__", "__int__", "argwhere", "as_tensor", "cpu", "equal", "is_nonzero", "item",
     "masked_select", "nonzero", "numpy", "tensor", "tolist", "unique",
@@ -85,3 +88,23 @@ def tensors(nested) -> list[torch.Tensor]:
 
 def storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+class Peak:
+    """Largest resident memory within a with block, in bytes above that at its start."""
+
+    def __enter__(self):
+        self.start = self.largest = PROCESS.memory_info().rss
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def watch(self):
+        while not self.done.wait(0.001):
+            self.largest = max(self.largest, PROCESS.memory_info().rss)
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+        self.bytes = max(self.largest, PROCESS.memory_info().rss) - self.start

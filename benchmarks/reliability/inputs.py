@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from .host import Answer, Bench
-from .judge import wrong_result
 from .material.drafts import OURS, Draft
+from .material.judge import wrong_result
 from .tally import Tally
 
 NAN, INF = float("nan"), float("inf")

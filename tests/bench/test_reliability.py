@@ -9,7 +9,7 @@ import pytest
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
 from benchmarks.reliability.__main__ import ROWS, chosen, page, written  # noqa: E402
-from benchmarks.reliability.judge import wrong_result  # noqa: E402
+from benchmarks.reliability.material.judge import wrong_result  # noqa: E402
 from benchmarks.reliability.tally import Tally  # noqa: E402
 
 LATENT = {"samples": {"shape": [1, 16, 3, 4, 4], "finite": True}}

@@ -12,7 +12,7 @@ from pusa.schedulers import InputError
 from pusa.training.checkpoint import checkpoints, read_checkpoint
 from pusa.training.data.encoded import EncodedDataset
 from pusa.training.data.order import Order, generator
-from pusa.training.loop import Run, drop_captions, train
+from pusa.training.loop import Run, train
 from pusa.training.method.lora import add_lora
 from pusa.training.method.objective import loss, noised, target
 from pusa.training.method.timesteps import draw_levels
@@ -289,16 +289,6 @@ def test_clips_and_pictures_train_together(network):
     latents = [torch.ones(16, 3, 4, 4), torch.ones(16, 1, 4, 4), torch.ones(16, 3, 4, 4)]
     mixed = EncodedDataset.from_tensors(latents, [torch.ones(2, tiny.TEXT_WIDTH)], [0, 0, 0])
     assert len(run(network, mixed)[1].losses) == 4
-
-
-def test_dropped_captions_become_the_empty_prompt():
-    context, empty = torch.ones(2000, 4, 3), torch.full((2, 3), 5.0)
-    dropped = drop_captions(context, empty, 0.3, generator("test"))
-    gone = dropped[:, 0, 0] == 5
-    assert gone.float().mean() == pytest.approx(0.3, abs=0.03)
-    assert torch.equal(dropped[gone][0], torch.cat([empty, torch.zeros(2, 3)])) and torch.equal(dropped[~gone], context[~gone])
-    assert not drop_captions(context, None, 1.0, generator("test")).any()
-    assert drop_captions(context, empty, 0.0, generator("test")) is context
 
 
 def test_a_checkpoint_says_that_all_before_it_is_written(network, clips, tmp_path):

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from pusa.training.data.order import generator
+from pusa.training.loop import drop_captions
 from pusa.training.method.objective import gaussian_weight, loss, noised, target
 from pusa.training.method.timesteps import level_grid
 
@@ -101,3 +103,13 @@ def test_official_is_nearly_unweighted_for_a_clip_of_21_frames():
 def test_the_loss_is_computed_in_float32():
     predicted = CLEAN.to(torch.bfloat16)
     assert loss(predicted, NOISE, SIGMA, "none", 5.0) == loss(predicted.float(), NOISE, SIGMA, "none", 5.0)
+
+
+def test_dropped_captions_become_the_empty_prompt():
+    context, empty = torch.ones(2000, 4, 3), torch.full((2, 3), 5.0)
+    dropped = drop_captions(context, empty, 0.3, generator("test"))
+    gone = dropped[:, 0, 0] == 5
+    assert gone.float().mean() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(dropped[gone][0], torch.cat([empty, torch.zeros(2, 3)])) and torch.equal(dropped[~gone], context[~gone])
+    assert not drop_captions(context, None, 1.0, generator("test")).any()
+    assert drop_captions(context, empty, 0.0, generator("test")) is context

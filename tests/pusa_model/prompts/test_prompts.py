@@ -18,16 +18,6 @@ from safetensors.torch import save_file
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.int64, torch.bool]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """ComfyUI's models/prompts, in an empty folder."""
-    path = tmp_path / "prompts"
-    path.mkdir()
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, prompts.FOLDER, ([str(path)], {".safetensors"}))
-    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    return path
-
-
 def same(found, stored) -> bool:
     """Equal in structure, type, dtype and every bit."""
     if type(found) is not type(stored):

@@ -4,7 +4,6 @@ import gc
 import json
 import pickle
 import struct
-import threading
 import time
 import zipfile
 from collections import OrderedDict
@@ -19,6 +18,7 @@ import torch
 from pusa.nodes.loaders import PusaLoraLoader
 from pusa.pusa_model.lora.load import load_lora
 from safetensors.torch import save, save_file
+from watched import Peak
 
 MEGABYTE = 2**20
 GIGABYTE = 2**30
@@ -248,26 +248,6 @@ def memory_comes_back(model):
     yield
     gc.collect()
     assert PROCESS.memory_info().rss <= 1.05 * before
-
-
-class Peak:
-    """Largest resident memory within a with block, in bytes above that at its start."""
-
-    def __enter__(self):
-        self.start = self.largest = PROCESS.memory_info().rss
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
-
-    def watch(self):
-        while not self.done.wait(0.001):
-            self.largest = max(self.largest, PROCESS.memory_info().rss)
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.thread.join()
-        self.bytes = max(self.largest, PROCESS.memory_info().rss) - self.start
 
 
 def assert_refused(model, name, words):

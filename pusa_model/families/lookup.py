@@ -70,19 +70,8 @@ def of_model(model) -> Family | None:
 
 
 def network_record(model) -> Network:
-    """How a vector of timesteps reaches the network of a MODEL.
-
-    Raises:
-        InputError: it takes none; says what the model is and why not.
-    """
-    family, kind, network = of_model(model), network_class(model), network_of(model)
-    if not issubclass(kind, comfy.ldm.wan.model.WanModel):
-        raise InputError(f"is not a Wan model ({type(model.model).__name__})")
-    record = family.networks[kind.__name__] if family is not None else None
-    if record is None:
-        raise InputError(f"is a special Wan model ({kind.__name__}, {network.out_dim} latent channels) that is not known here")
-    if record.refused is not None:
-        raise InputError(f"is {record.words}: {record.refused}")
+    """How a vector of timesteps reaches the network of a MODEL that ``check_model`` takes."""
+    record, network = of_model(model).networks[network_class(model).__name__], network_of(model)
     channels = network.patch_embedding.weight.shape[1]
     if channels != network.out_dim and record.remark is None and not record.one_number:
         words = f"a Wan image-to-video or control model ({channels} input channels)"
@@ -96,15 +85,25 @@ def check_model(model, name: str = "model") -> Family:
     Raises:
         InputError: it takes none, or samples with something else than flow matching; names what it is and what to use instead.
     """
-    try:
-        network_record(model)
-    except InputError as error:
-        raise InputError(f"`{name}` {error}. It cannot take one timestep per latent frame. {WANTED}") from error
+    family, found = of_model(model), _refused(model)
+    if found is not None:
+        raise InputError(f"`{name}` is {found}. It cannot take one timestep per latent frame. {WANTED}")
     sampling = model.get_model_object("model_sampling")
     from_image = getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", ())
     if not isinstance(sampling, comfy.model_sampling.CONST) or isinstance(sampling, from_image):
         raise InputError(f"`{name}` is set to sample with {type(sampling).__name__}, which is not flow matching from noise.")
-    return of_model(model)
+    return family
+
+
+def _refused(model) -> str | None:
+    """What a MODEL is, in words, and why it takes no vector of timesteps; None where it takes one."""
+    family, kind = of_model(model), network_class(model)
+    if not issubclass(kind, comfy.ldm.wan.model.WanModel):
+        return f"not a Wan model ({type(model.model).__name__})"
+    if family is None:
+        return f"a special Wan model ({kind.__name__}, {network_of(model).out_dim} latent channels) that is not known here"
+    record = family.networks[kind.__name__]
+    return f"{record.words}: {record.refused}" if record.refused is not None else None
 
 
 def of_vae(vae) -> Family | None:

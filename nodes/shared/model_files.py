@@ -101,7 +101,7 @@ def load(
         said: list[str] = []
         with widgets_named(model=f"unet_name{suffix}", unet_name=f"unet_name{suffix}"):
             model = keep(f"file{suffix}", base, lambda: read_model(*files[:2]))
-            told = fps_weights(model_file(model) or "")
+            told = keep(f"fps{suffix}", base, lambda: fps_weights(model_file(model) or ""))
             model = model if told is None else with_fps(model, told, files.fps)
             check_model(model)
         for kind, name, strength in (("", *files[2:4]), ("distill_", *files[4:6])):

@@ -17,6 +17,7 @@ from pusa.pusa_model import sampling, timeline
 from pusa.pusa_model.families.lookup import of_model
 from pusa.pusa_model.families.table import WAN
 from pusa.pusa_model.lora.on_model import has_unknown_loras
+from pusa.pusa_model.storage.identity import identity, is_lasting
 from safetensors.torch import load_file, save_file
 
 FOLDER = golden.FOLDER / "skyreels"
@@ -158,6 +159,11 @@ def test_half_an_embedding_is_refused(load):
 def test_an_embedding_of_another_width_is_refused(load):
     with pytest.raises(ValueError, match="the frame rate of the model file has 384 numbers, its network takes 768"):
         load(extra=fps_tensors(width=tiny.WIDTH // 2))
+
+
+def test_windows_of_another_rate_are_others_and_outlive_the_process(load):
+    keys = [identity(load(fps=rate)) for rate in ("16", "24", "24")]
+    assert keys[1] == keys[2] != keys[0] and all(map(is_lasting, keys))
 
 
 def test_its_settings_are_told_on_the_loader(load, monkeypatch):

@@ -36,6 +36,20 @@ async def make_video(url: str, task: str, seed: int) -> list:
             bar.end()
 
 
+def contact_sheet(video: Path, picture: Path, count: int = COUNT) -> None:
+    """Write `count` frames of a video, spread evenly from the first to the last, as a PNG."""
+    with av.open(str(video)) as container:
+        frames = [frame.to_image() for frame in container.decode(video=0)]
+    numbers = [round(index * (len(frames) - 1) / (count - 1)) for index in range(count)]
+    width, height = frames[0].size
+    sheet = Image.new("RGB", (count * (width + GAP) - GAP, height + 16), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, number in enumerate(numbers):
+        sheet.paste(frames[number], (index * (width + GAP), 16))
+        draw.text((index * (width + GAP) + 2, 2), str(number), fill="black")
+    sheet.save(picture)
+
+
 def main(arguments: list) -> int:
     """Run the demonstration in a base directory."""
     top = argparse.ArgumentParser(prog="dev.py demo")
@@ -74,17 +88,3 @@ def main(arguments: list) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
-
-
-def contact_sheet(video: Path, picture: Path, count: int = COUNT) -> None:
-    """Write `count` frames of a video, spread evenly from the first to the last, as a PNG."""
-    with av.open(str(video)) as container:
-        frames = [frame.to_image() for frame in container.decode(video=0)]
-    numbers = [round(index * (len(frames) - 1) / (count - 1)) for index in range(count)]
-    width, height = frames[0].size
-    sheet = Image.new("RGB", (count * (width + GAP) - GAP, height + 16), "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, number in enumerate(numbers):
-        sheet.paste(frames[number], (index * (width + GAP), 16))
-        draw.text((index * (width + GAP) + 2, 2), str(number), fill="black")
-    sheet.save(picture)

@@ -43,6 +43,14 @@ def test_a_file_holds_one_idea(path):
     assert lines <= (70 if path == ROOT / "nodes" / "__init__.py" else LINES)
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_program_ends_with_its_start(path):
+    """What stands below ``if __name__ == "__main__"`` is not there yet when the program runs, unless it imports itself anew."""
+    body = [(type(node), ast.unparse(node)) for node in ast.parse(path.read_text()).body]
+    starts = [number for number, (kind, text) in enumerate(body) if kind is ast.If and "__main__" in text.split(chr(10))[0]]
+    assert starts in ([], [len(body) - 1]) or "pack_module(" in body[starts[0]][1]
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
 def test_a_room_can_be_seen_at_a_glance(room):
     """Few files beside those that begin it and start it, and a line that says what lives there."""

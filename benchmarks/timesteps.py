@@ -28,7 +28,7 @@ def core_calls(wan, inputs, options: dict | None = None) -> dict:
         options: transformer options for all three.
     """
     options = options or {}
-    modulation = pack_module("pusa_model.modulation")
+    modulation = pack_module("pusa_model.network.modulation")
 
     def ours():
         replaced = dict(options)
@@ -123,7 +123,7 @@ def relative_calls(wan, inputs) -> dict:
     import comfy.model_management
     from comfy.patcher_extension import WrappersMP
 
-    patch, modulation = pack_module("pusa_model.patch"), pack_module("pusa_model.modulation")
+    calls, modulation = pack_module("pusa_model.network.call"), pack_module("pusa_model.network.modulation")
     embedding, lookup = pack_module("pusa_model.families.time_embedding"), pack_module("pusa_model.families.lookup")
     record, model = lookup.network_record(wan.model), wan.model.clone()
     if record.one_number:
@@ -133,7 +133,7 @@ def relative_calls(wan, inputs) -> dict:
     multipliers = (inputs.vector / inputs.scalar).clamp(0, 1)
 
     def per_frame(executor, x, timestep, context, clip_fea, time_dim_concat, transformer_options, **others):
-        return patch.call_per_frame(executor, record, multipliers, x, timestep, transformer_options, {"context": context} | others)
+        return calls.call_per_frame(executor, record, multipliers, x, timestep, transformer_options, {"context": context} | others)
 
     def call(wrappers):
         options = {"wrappers": {WrappersMP.DIFFUSION_MODEL: {"bench": wrappers}}}

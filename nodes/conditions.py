@@ -154,8 +154,8 @@ class PusaVideoFrames(io.ComfyNode):
                     default=13,
                     min=1,
                     max=8001,
-                    step=4,
-                    tooltip="How many frames to take: 4n + 1, such as 5, 9, 13. More frames carry the motion further.",
+                    step=2,  # of what all families take
+                    tooltip="How many frames to take: 4n + 1, such as 5, 9, 13; 6n + 1 for Mochi. More carry the motion further.",
                 ),
                 io.Combo.Input(
                     "place",

@@ -142,7 +142,7 @@ class PusaExtendVideo(io.ComfyNode):
                     default=13,
                     min=1,
                     max=8001,
-                    step=4,
+                    step=2,  # of what all families take
                     tooltip="Frames that each hop is given to go on from: 4n + 1. More carry the motion and the scene further.",
                 ),
                 io.Int.Input(
@@ -150,7 +150,7 @@ class PusaExtendVideo(io.ComfyNode):
                     default=68,
                     min=4,
                     max=8000,
-                    step=4,
+                    step=2,  # of what all families take
                     tooltip=(
                         "Frames that each hop adds, a multiple of 4. Wan is at home where overlap and new frames make 81, Wan2.2 "
                         "5B at 121, SkyReels-V2 at 97."
@@ -230,7 +230,7 @@ class PusaTransition(io.ComfyNode):
                     default=13,
                     min=5,
                     max=8001,
-                    step=4,
+                    step=2,  # of what all families take
                     tooltip="Frames of either end that the model is given: 4n + 1. More carry the motion further.",
                 ),
                 io.Int.Input(
@@ -238,7 +238,7 @@ class PusaTransition(io.ComfyNode):
                     default=55,
                     min=3,
                     max=7999,
-                    step=4,
+                    step=2,  # of what all families take
                     tooltip=(
                         "New frames between: 4n - 1. Wan is at home where they and both overlaps make 81, Wan2.2 5B at 121, "
                         "SkyReels-V2 at 97."

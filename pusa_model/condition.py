@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -154,12 +154,17 @@ class Condition:
         """Whether any frame is held below the level of the free frames (m < 1)."""
         return bool((self.vector() < 1).any())
 
-    def place(self, latent: Tensor) -> Tensor:
-        """A copy of a latent [B, C, T, h, w] with every frame of m < 1 written at its position; m = 1 is a free frame."""
+    def place(self, latent: Tensor, scale: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """A copy of a latent [B, C, T, h, w] with every frame of m < 1 written at its position; m = 1 is a free frame.
+
+        Args:
+            scale: what is made of the frames on the way, where the network sees them otherwise than a LATENT holds them.
+        """
         multipliers = self.vector()
         held = [index for index, position in enumerate(self.positions) if multipliers[position] < 1]
         placed = latent.clone()
-        placed[:, :, [self.positions[index] for index in held]] = self.frames[:, :, held].to(placed)
+        frames = self.frames[:, :, held].to(placed)
+        placed[:, :, [self.positions[index] for index in held]] = frames if scale is None else scale(frames)
         return placed
 
 

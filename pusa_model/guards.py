@@ -18,8 +18,8 @@ def check_pair(high, low) -> None:
     Raises:
         InputError: the networks differ in size, are one and the same, or are exchanged as far as their file names tell.
     """
-    for name in ("dim", "num_layers", "out_dim"):
-        sizes = [getattr(each.get_model_object("diffusion_model"), name) for each in (high, low)]
+    for name in ("dim", "num_layers", "out_dim", "hidden_size_x"):
+        sizes = [getattr(each.get_model_object("diffusion_model"), name, None) for each in (high, low)]
         if sizes[0] != sizes[1]:
             raise InputError(
                 f"`model` and `model_low` are not a pair: their networks differ ({name} {sizes[0]} and {sizes[1]}). "

@@ -1,9 +1,9 @@
-"""Per-frame timesteps for a native ComfyUI Wan model: wrappers on a cloned ModelPatcher, no module touched.
+"""Per-frame timesteps for a native ComfyUI video model: wrappers on a cloned ModelPatcher, no module touched.
 
 With multipliers m (shape [T]) and the sampler's global level sigma, latent frame i lives at ``s_i = m_i * sigma``:
 
     start     x_i = (1 - s_i) z_i + s_i eps_i        model_sampling, swapped while sampling
-    model     v   = DiT(x, 1000 s)                   DIFFUSION_MODEL
+    model     v   = DiT(x, c s), c the timestep at 1 DIFFUSION_MODEL
     denoised  D_i = x_i - s_i v_i                    PREDICT_NOISE
 
 so that ``(x_i - D_i) / sigma = m_i v_i = dx_i / dsigma``, which is what every ComfyUI sampler integrates.
@@ -18,31 +18,29 @@ from contextlib import contextmanager
 from typing import Any
 
 import comfy.model_management
-import comfy.model_sampling
 import torch
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
-from ..schedulers import InputError, frame_levels
+from ..schedulers import InputError
 from .bystanders import foreign_forward
 from .condition import Condition
 from .families.lookup import check_model, network_record
-from .families.networks import Network, padded_tokens
-from .families.references import with_references
-from .families.time_embedding import exchange_forwards, rows_of_call
+from .families.networks import Network
+from .families.table import Family
+from .families.time_embedding import exchange_forwards
 from .lora.on_model import check_lora_once
-from .modulation import IMAGE, add_replacements, exchange_vace_blocks, frame_blocks
+from .network.call import call_per_frame
+from .network.modulation import exchange_vace_blocks
+from .noising import per_frame_noising
 from .own_path import OwnPath, is_core, needs_own_path
 from .part_of_time import PLACES, with_places
 from .run import KEY, Run, begun, check_begun, run_of
-from .slices import GROUP, ROWS
 
 NOISED = (
     "Connect the `latent` of Apply Condition (Pusa) to the sampler as it is, with RandomNoise: AddNoise brings all frames to one "
     "level, so it cannot stand between them."
 )
-POSITIONAL = ("context", "clip_fea", "time_dim_concat")  # arguments of a Wan network between its timesteps and the options
-POSITIONAL = ("context", "clip_fea", "time_dim_concat")  # arguments of a Wan network between its timesteps and the options
 SAME = 0.01  # of the largest value: more than half precision makes of a clean frame on its way to the sampler
 
 
@@ -52,14 +50,14 @@ def apply_condition(model, condition: Condition, node: str | None = None):
     A condition whose multipliers are all 1 adds nothing: the clone then samples bit for bit like the model.
 
     Args:
-        model: ModelPatcher of a plain Wan text-to-video model.
+        model: ModelPatcher of a family in the table.
         condition: the condition frames; sample a latent into which ``condition_latent`` has placed them.
         node: name in front of the errors of a run, where a sampler node of others will drive it.
 
     Raises:
         InputError: the model cannot take a vector of timesteps, or carries a condition already.
     """
-    check_model(model)
+    family = check_model(model)
     if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, KEY):
         raise InputError(
             "the model already carries a Pusa condition. Chain condition nodes through their `condition` input and apply them once."
@@ -71,13 +69,16 @@ def apply_condition(model, condition: Condition, node: str | None = None):
         if network.one_number:
             exchange_forwards(patched)
             exchange_vace_blocks(patched)
-        patch = FramePatch(condition, network, node)
+        patch = FramePatch(condition, family, network, node)
+        if network.own_forward is not None:
+            network.own_forward(patched, [patch.diffusion_model])
         patched.add_callback_with_key(CallbacksMP.ON_PRE_RUN, KEY, check_begun)
         patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, patch.outer_sample)
         patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, patch.sampler_sample)
         patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, patch.predict_noise)
         patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, patch.calc_cond_batch)
-        patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, patch.diffusion_model)
+        if network.own_forward is None:
+            patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, patch.diffusion_model)
     return patched
 
 
@@ -85,7 +86,8 @@ def condition_latent(model, latent: Tensor, condition: Condition) -> Tensor:
     """The latent [B, C, T, h, w] to sample: a copy with the condition frames in place.
 
     Free frames of an empty (all-zero) latent are set to what the model reads as zero, so that a run with
-    ``denoise < 1`` starts them where an empty latent without conditions starts.
+    ``denoise < 1`` starts them where an empty latent without conditions starts. A family with raw conditions gets them so that
+    its network sees what the VAE made.
 
     Raises:
         InputError: the condition was made for another latent.
@@ -95,14 +97,19 @@ def condition_latent(model, latent: Tensor, condition: Condition) -> Tensor:
         return latent
     if not latent.any():
         latent = model.model.process_latent_out(torch.zeros_like(latent))
-    return condition.place(latent)
+    return condition.place(latent, placement(model.model, check_model(model)))
+
+
+def placement(model, family: Family) -> Callable[[Tensor], Tensor] | None:
+    """What makes of condition frames what the latent to sample holds of them; None where they are placed as they are."""
+    return model.process_latent_out if family.raw else None
 
 
 class FramePatch:
     """The wrappers of one condition. Holds no state of a run."""
 
-    def __init__(self, condition: Condition, network: Network, node: str | None) -> None:
-        self.condition, self.network, self.node = condition, network, node
+    def __init__(self, condition: Condition, family: Family, network: Network, node: str | None) -> None:
+        self.condition, self.family, self.network, self.node = condition, family, network, node
         self.multipliers = condition.vector()
         self.conditioned = (self.multipliers < 1).nonzero()[:, 0].tolist()
         self.clean = (self.multipliers == 0).nonzero()[:, 0].tolist()
@@ -113,14 +120,34 @@ class FramePatch:
         try:
             self.check_start(guider, noise, latent_image, sampler, sigmas)
             check_lora_once(guider.model_patcher)
+            latent_image, given = self.clean_frames(guider.model_patcher.model, latent_image)
             with begun(guider, Run(type(guider).__name__)):
                 samples = executor(noise, latent_image, sampler, sigmas.clone(), *args, **kwargs)  # uni_pc writes into its sigmas
         except InputError as error:
             if self.node is None:
                 raise
             raise ValueError(f"{self.node}: {error}") from error
-        samples[:, :, self.clean] = latent_image[:, :, self.clean].to(samples)
+        samples[:, :, self.clean] = given[:, :, self.clean].to(samples)
         return samples
+
+    def clean_frames(self, model, latent_image: Tensor) -> tuple[Tensor, Tensor]:
+        """The latent to sample, and the one that its clean frames (m = 0) are returned from.
+
+        The two differ where a family has raw conditions. There, what another run has returned holds the frames as they were
+        given, so they are placed anew.
+        """
+        scale = placement(model, self.family)
+        if scale is None:
+            return latent_image, latent_image
+        if not self.fits(latent_image):
+            return latent_image, model.process_latent_in(latent_image)
+        placed = latent_image.clone()
+        placed[:, :, self.clean] = self.condition.place(latent_image, scale)[:, :, self.clean]
+        return placed, self.condition.place(latent_image)
+
+    def fits(self, latent_image: Tensor) -> bool:
+        """Whether the condition is that of every clip of a batch, which another node may have taken apart."""
+        return self.condition.frames.shape[0] in (1, len(latent_image))
 
     def check_start(self, guider, noise: Tensor, latent_image: Tensor, sampler, sigmas: Tensor) -> None:
         """Refuse a run that does not begin with this condition in its latent.
@@ -140,12 +167,17 @@ class FramePatch:
                 "the latent to sample is empty where the Pusa condition should be. Connect the `latent` output of "
                 "Apply Condition (Pusa) to the sampler, not the latent that went into it."
             )
-        if self.clean and self.condition.frames.shape[0] in (1, len(latent_image)):
-            given = self.condition.place(latent_image)[:, :, self.clean]
-            if float((latent_image[:, :, self.clean] - given).abs().max()) > SAME * float(given.abs().max()):
+        if self.clean and self.fits(latent_image):
+            scales = {None, placement(guider.model_patcher.model, self.family)}
+            if not any(self.holds_clean(latent_image, self.condition.place(latent_image, scale)) for scale in scales):
                 raise InputError(f"the latent to sample holds other frames than the condition where these are clean. {NOISED}")
         if not noise.any() and is_core(sampler) and len(sigmas):
             self.check_noised(guider.model_patcher.model.process_latent_in(latent_image), float(sigmas[0]))
+
+    def holds_clean(self, latent_image: Tensor, given: Tensor) -> bool:
+        """Whether the clean frames of two latents are the same."""
+        given = given[:, :, self.clean]
+        return float((latent_image[:, :, self.clean] - given).abs().max()) <= SAME * float(given.abs().max())
 
     def check_noised(self, latent: Tensor, level: float) -> None:
         """Refuse a run without noise of its own whose latent cannot be the rest of an earlier run.
@@ -173,7 +205,7 @@ class FramePatch:
             mask_at = None if denoise_mask is None else mask_schedule(denoise_mask, options, guider, sigmas)
             run.own_path = OwnPath(run.multipliers, self.conditioned, mask_at)
         last = sigmas[-1].clone()
-        with per_frame_noising(guider, run.multipliers, run.own_path):
+        with per_frame_noising(guider, run.multipliers, run.own_path, self.family.multiplier):
             samples = executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args, **kwargs)
         return samples if run.own_path is None else run.own_path.finish(samples, last)
 
@@ -206,34 +238,6 @@ class FramePatch:
         return call_per_frame(executor, self.network, multipliers, x, timestep, transformer_options, call)
 
 
-def call_per_frame(executor, record: Network, multipliers: Tensor, x: Tensor, timestep: Tensor, options: dict, call: dict):
-    """Call a network with a timestep for every token that it will have.
-
-    Args:
-        executor: what ComfyUI gives a DIFFUSION_MODEL wrapper; ``class_obj`` is the network.
-        record: how the vector reaches it.
-        multipliers: m shaped [1 or B, T].
-        timestep: at the global level, [B]; [B, T] where a noise mask of Wan2.2 5B counts in already.
-        options: transformer options, which are added to.
-        call: its other arguments.
-    """
-    # Asked anew at every call, because blocks that are compiled one by one are in the network only while it is called.
-    network, given = executor.class_obj, timestep.reshape(timestep.shape[0], -1)
-    tokens, streams = padded_tokens(network, x.shape[3:]), record.streams(network, call)
-    levels = given * multipliers.to(given.dtype)
-    timesteps, group = with_references(levels, given.amax(1, keepdim=True), tokens, *streams)
-    rows = timesteps.shape[1]
-    if record.own_group is not None:
-        rows, group = None, record.own_group(tokens, call)
-    add_replacements(options, frame_blocks(network), len(network.blocks))
-    options |= {ROWS: rows, GROUP: group, IMAGE: record.image_tokens(call)}
-    arguments, others = [call.get(name) for name in POSITIONAL], {name: call[name] for name in call.keys() - set(POSITIONAL)}
-    if not record.one_number:
-        return executor(x, timesteps, *arguments, options, **others)
-    with rows_of_call(timesteps.shape[0]):
-        return executor(x, timesteps.flatten(), *arguments, options, **others)
-
-
 @contextmanager
 def words_for_strangers(guider) -> Iterator[None]:
     """Say whose forward it is that fails with a vector of timesteps, where it is not ComfyUI's."""
@@ -255,46 +259,3 @@ def mask_schedule(denoise_mask: Tensor, options: dict[str, Any], guider, sigmas:
     if function is None:
         return lambda sigma: denoise_mask
     return lambda sigma: function(sigma, denoise_mask, extra_options={"model": guider, "sigmas": sigmas})
-
-
-@contextmanager
-def per_frame_noising(guider, multipliers: Tensor, own_path: OwnPath | None):
-    """Swap ``model_sampling`` for one that noises per frame, in both places that samplers read, and put it back.
-
-    A lasting object patch would be dropped silently by a ModelSamplingSD3 node behind it.
-    """
-    model, patches = guider.inner_model, guider.model_patcher.object_patches
-    stock, patched = model.model_sampling, patches.get("model_sampling")
-    model.model_sampling = patches["model_sampling"] = per_frame_sampling(stock, multipliers, own_path)
-    try:
-        yield
-    finally:
-        model.model_sampling = stock
-        if patched is None:
-            del patches["model_sampling"]
-        else:
-            patches["model_sampling"] = patched
-
-
-def per_frame_sampling(stock, multipliers: Tensor, own_path: OwnPath | None):
-    """A ``model_sampling`` that shares the stock one's class, buffers and shift, and noises frame i to ``m_i sigma``."""
-    if not isinstance(stock, comfy.model_sampling.CONST):
-        raise InputError(
-            f"the model samples with {type(stock).__name__}, which is not flow matching. Remove the ModelSampling node "
-            "that changed it, or use ModelSamplingSD3."
-        )
-
-    class PerFrameSampling(type(stock)):
-        def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
-            levels = frame_levels(sigma, multipliers)
-            x = levels * (getattr(self, "noise_scale", 1.0) * noise) + (1.0 - levels) * latent_image
-            if own_path is not None:
-                own_path.begin(self, x, noise, latent_image)
-            return x
-
-        def inverse_noise_scaling(self, sigma, latent):
-            return latent / (1.0 - frame_levels(sigma, multipliers))
-
-    sampling = PerFrameSampling.__new__(PerFrameSampling)
-    sampling.__dict__.update(stock.__dict__)
-    return sampling

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from ..schedulers import InputError, expert_switch, flow_match_sigmas
 from .condition import Condition
-from .families.lookup import EMPTY_LATENT_SCALE, check_model, video_latent
+from .families.lookup import EMPTY_LATENT_SCALE, check_model, counted_otherwise, network_record, video_latent
+from .families.mochi import is_empty_prompt
+from .families.table import FLOW_MATCH, Family
 from .guards import advice, check_pair
 from .lora.on_model import check_lora_once
 from .patch import apply_condition, condition_latent
-from .prompts.check import check_prompts
+from .prompts.check import check_prompts, lengths
 
-FLOW_MATCH = "flow_match"
 SCHEDULERS = [FLOW_MATCH, *comfy.samplers.SCHEDULER_NAMES]
 
 
@@ -43,6 +44,23 @@ def prepare(
     """A MODEL and a LATENT with the condition applied, for any native sampler; ``node`` is named in the errors of its runs."""
     samples = condition_latent(model, video_latent(model, latent), condition)
     return apply_condition(with_shift(model, shift), condition, node), with_samples(latent, samples)
+
+
+def other_schedule(family: Family, scheduler: str) -> str | None:
+    """What to say of a scheduler that is not the family's; None where there is nothing to say."""
+    if family.shift is not None or scheduler == family.scheduler:
+        return None
+    return f"The scheduler is {scheduler}; {family.name} was made for {family.scheduler}."
+
+
+def with_text_rule(model, prompts: list):
+    """A MODEL for prompts without a condition: where one is empty and the family has a rule for it, a clone that keeps to it."""
+    rule = network_record(model).own_forward
+    if rule is None or not any(is_empty_prompt(options) for _, options in prompts):
+        return model
+    patched = model.clone()
+    rule(patched, ())
+    return patched
 
 
 def sigma_grid(model, sampler_name: str, scheduler: str, steps: int, shift: float, denoise: float) -> Tensor:
@@ -91,7 +109,7 @@ def sample(
     Without a condition below multiplier 1 the result is bit for bit that of ComfyUI's own sampler on the same sigmas.
 
     Args:
-        model: ModelPatcher of a plain Wan text-to-video model; the high-noise expert of a pair.
+        model: ModelPatcher of a family in the table; the high-noise expert of a pair.
         latent: LATENT dict with samples [B, C, T, h, w]; a noise_mask and batch_index are honoured.
         boundary: global level in [0, 1]; steps strictly below it go to ``model_low``.
         cfg_low: guidance of ``model_low``; None takes ``cfg``.
@@ -111,16 +129,21 @@ def sample(
     if model_low is not None:
         check_pair(model, model_low)
     check_prompts(model, positive, negative)
-    samples = video_latent(model, latent)
+    family, samples = check_model(model), video_latent(model, latent)
     guidance = (cfg, cfg if cfg_low is None else cfg_low)
     conditioned = condition is not None and condition.conditioned
-    for text in dict.fromkeys(text for each, scale in zip(models, guidance) for text in advice(each, scale, steps, conditioned)):
+    said = [text for each, scale in zip(models, guidance) for text in advice(each, scale, steps, conditioned)]
+    said += [counted_otherwise(family, latent), lengths(model, positive, negative), other_schedule(family, scheduler)]
+    for text in dict.fromkeys(filter(None, said)):
         warn(text)
     models = [with_shift(each, shift) for each in models]
     sigmas = sigma_grid(models[0], sampler_name, scheduler, steps, shift, denoise)
     if condition is not None:
         samples = condition_latent(model, samples, condition)
         models = [apply_condition(each, condition) for each in models]
+    if not conditioned:
+        used = [*positive, *(negative if guidance != (1, 1) else ())]
+        models = [with_text_rule(each, used) for each in models]
 
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     switch = expert_switch(sigmas, boundary) if model_low is not None else len(sigmas) - 1

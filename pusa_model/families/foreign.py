@@ -1,20 +1,21 @@
-"""Whose a VAE or a latent is: other families make what has the form of Wan's and means something else."""
+"""Whose a VAE or a latent is: families that are not in the table make what has the form of its own and means something else."""
 
 from __future__ import annotations
 
+import comfy.ldm.genmo.vae.model
 import comfy.ldm.wan.vae
 import comfy.ldm.wan.vae2_2
 from comfy.taesd.taehv import TAEHV
 from torch import Tensor
 
-WAN_VAES = (comfy.ldm.wan.vae.WanVAE, comfy.ldm.wan.vae2_2.WanVAE)
+KNOWN_VAES = (comfy.ldm.wan.vae.WanVAE, comfy.ldm.wan.vae2_2.WanVAE, comfy.ldm.genmo.vae.model.VideoVAE)
+"""Those of the families in the table."""
 
 VAE_MODULES = {
     "comfy.ldm.ace.": "ACE-Step, which makes sound",
     "comfy.ldm.audio.": "Stable Audio, which makes sound",
     "comfy.ldm.cogvideo.": "CogVideoX",
     "comfy.ldm.cosmos.": "Cosmos 1",
-    "comfy.ldm.genmo.": "Mochi",
     "comfy.ldm.lightricks.vae.audio": "LTX-2, which makes sound",
     "comfy.ldm.lightricks.": "LTX-Video",
     "comfy.ldm.minimax.": "MiniMax H3",
@@ -24,7 +25,6 @@ VAE_MODULES = {
 """Family by the module of ComfyUI that a VAE's network is from; the first that fits."""
 
 LATENTS = {
-    (5, 12): "Mochi",
     (5, 24): "MiniMax H3",
     (5, 32): "HunyuanVideo 1.5",
     (5, 128): "LTX-Video",
@@ -38,7 +38,7 @@ LATENTS = {
     (3, 64): "Stable Audio",
     (3, 256): "Stable Audio 3",
 }
-"""Family by the axes and channels of a latent. Wan's have five axes and 16 channels (48 for Wan2.2-5B)."""
+"""Family by the axes and channels of a latent; not those of the families in the table, which have five axes."""
 
 
 PROMPTS = {
@@ -53,9 +53,9 @@ PROMPTS = {
 
 
 def other_vae(vae) -> str | None:
-    """The family of a VAE that is known to be none of Wan; None of Wan's own, however it is wrapped, and of unknown ones."""
+    """The family of a VAE that is known to be of none in the table; None of those there, however wrapped, and of unknown ones."""
     network = getattr(vae.first_stage_model, "_orig_mod", vae.first_stage_model)  # where torch.compile keeps its module
-    if any(isinstance(module, WAN_VAES) for module in getattr(network, "modules", list)()):
+    if any(isinstance(module, KNOWN_VAES) for module in getattr(network, "modules", list)()):
         return None
     if isinstance(network, TAEHV):  # its form is the same for all; HunyuanVideo's is scaled by that family's format
         return getattr(network.latent_format, "__name__", None)
@@ -66,5 +66,5 @@ def other_vae(vae) -> str | None:
 
 
 def other_latent(latent: Tensor) -> str | None:
-    """The family that makes latents with these axes and channels, in words; None for Wan's and unknown ones."""
+    """The family that makes latents with these axes and channels, in words; None for those in the table and unknown ones."""
     return LATENTS.get((latent.ndim, latent.shape[1])) if latent.ndim > 1 else None

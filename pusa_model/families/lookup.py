@@ -14,7 +14,7 @@ import comfy.model_sampling
 import comfy.sample
 from torch import Tensor
 
-from ...schedulers import InputError
+from ...schedulers import InputError, pixel_length
 from .foreign import other_latent, other_vae
 from .fps import ATTACHMENT
 from .networks import MADE_FOR, Network
@@ -23,7 +23,7 @@ from .table import FAMILIES, SKYREELS, Family
 EMPTY_LATENT_SCALE = ("downscale_ratio_spacial", "downscale_ratio_temporal")  # by which ComfyUI's empty latents tell their VAE's
 WANTED = (
     "Use a Wan text-to-video model: Wan2.1-T2V-14B, the Wan2.2-T2V-A14B high and low noise models, Wan2.2 TI2V 5B, SkyReels-V2 DF, "
-    "or one of the control models that the README lists."
+    "one of the control models that the README lists, or Pusa V0.5 (Mochi 1)."
 )
 
 
@@ -52,6 +52,16 @@ def network_class(model) -> type:
     return type(network)
 
 
+def latent_channels(network) -> int | None:
+    """Channels of what a network makes."""
+    return getattr(network, "out_dim", getattr(network, "out_channels", None))
+
+
+def text_width(network) -> int:
+    """Width of the features of a prompt that a network takes."""
+    return network.text_dim if hasattr(network, "text_dim") else network.t5_feat_dim
+
+
 def of_model(model) -> Family | None:
     """The family of a MODEL, at the frame rate that it was told; None of one that is in no record."""
     kind, network = network_class(model), network_of(model)
@@ -60,7 +70,7 @@ def of_model(model) -> Family | None:
     if not kind.__module__.startswith("comfy."):  # a class of another pack, whatever it is called
         return None
     for family in FAMILIES:
-        if kind.__name__ not in family.networks or network.out_dim != family.channels:
+        if kind.__name__ not in family.networks or latent_channels(network) != family.channels:
             continue
         if family is SKYREELS and told is not None:
             return replace(family, rate=Fraction(told))
@@ -72,8 +82,10 @@ def of_model(model) -> Family | None:
 def network_record(model) -> Network:
     """How a vector of timesteps reaches the network of a MODEL that ``check_model`` takes."""
     record, network = of_model(model).networks[network_class(model).__name__], network_of(model)
+    if record.own_forward is not None or record.remark is not None or record.one_number:
+        return record
     channels = network.patch_embedding.weight.shape[1]
-    if channels != network.out_dim and record.remark is None and not record.one_number:
+    if channels != network.out_dim:
         words = f"a Wan image-to-video or control model ({channels} input channels)"
         return replace(record, words=words, remark=f"it has given pictures of its own, and {MADE_FOR}")
     return record
@@ -98,10 +110,10 @@ def check_model(model, name: str = "model") -> Family:
 def _refused(model) -> str | None:
     """What a MODEL is, in words, and why it takes no vector of timesteps; None where it takes one."""
     family, kind = of_model(model), network_class(model)
-    if not issubclass(kind, comfy.ldm.wan.model.WanModel):
+    if family is None and not issubclass(kind, comfy.ldm.wan.model.WanModel):
         return f"not a Wan model ({type(model.model).__name__})"
     if family is None:
-        return f"a special Wan model ({kind.__name__}, {network_of(model).out_dim} latent channels) that is not known here"
+        return f"a special Wan model ({kind.__name__}, {latent_channels(network_of(model))} latent channels) that is not known here"
     record = family.networks[kind.__name__]
     return f"{record.words}: {record.refused}" if record.refused is not None else None
 
@@ -179,3 +191,17 @@ def video_latent(format_of: Any, latent: dict[str, Any]) -> Tensor:
             "Encode it with the VAE of the model, or use an empty latent."
         )
     return samples
+
+
+def counted_otherwise(family: Family, latent: dict[str, Any]) -> str | None:
+    """What to say of an empty latent whose length was counted by the frames of another family; None where it was not."""
+    samples = latent["samples"]
+    own = of_latent(samples)
+    if own is None or own.factor == family.factor or samples.any():
+        return None
+    frames = pixel_length(samples.shape[2], family.factor)
+    return (
+        f"The empty latent counts {own.factor} video frames to a latent frame, as {own.name} has it, the model {family.factor}: "
+        f"its {samples.shape[2]} latent frames make {frames} video frames here, not {pixel_length(samples.shape[2], own.factor)}. "
+        f"Use {family.empty} for an exact length."
+    )

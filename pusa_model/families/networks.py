@@ -26,6 +26,8 @@ class Network:
         streams: tokens beside those of the clip, from the arguments of a call, see ``beside_the_clip``.
         image_tokens: tokens of a picture before those of the prompt, from the arguments of a call; None where there is none.
         remark: what is probably not meant where frames are given.
+        own_forward: puts a forward onto a cloned MODEL that takes the vector as it is, and runs the DIFFUSION_MODEL wrappers
+            that it is given, because the class's own does neither; None where that does both.
     """
 
     words: str
@@ -35,6 +37,7 @@ class Network:
     streams: Callable[[nn.Module, dict[str, Any]], Streams] = lambda network, call: ((), ())
     image_tokens: Callable[[dict[str, Any]], int | None] = lambda call: _tokens(call.get("clip_fea"))
     remark: str | None = None
+    own_forward: Callable[[Any, Sequence[Callable]], None] | None = None
 
 
 def _tokens(features) -> int | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import comfy.latent_formats
 
+from .mochi import exchange_forward
+from .mochi_vae import causal_copy
 from .networks import TEXT_TO_VIDEO, WAN_RELATIVES, Network
+
+FLOW_MATCH = "flow_match"
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,17 @@ class Family:
         ratio: pixels of a latent pixel, along either side; the network takes patches of 2 x 2 of these.
         rate: frames per second that it was trained at.
         frames: pixel frames of a clip at which it is at home.
-        shift, cfg: recommended settings.
+        scheduler: by name, that of its sampling; "flow_match" is ``schedulers.flow_match_sigmas`` with the shift.
+        shift, cfg: recommended settings; no shift where the scheduler has none.
         multiplier: timestep of the network at level 1.
         needs_lora: whether given frames ask for the Pusa LoRA.
         vae: its VAE, in words.
         empty: ComfyUI's node for its empty latent.
+        text: the text encoder, as Load CLIP has it.
+        tokens: of a prompt, at most; None where there is no end.
+        masked: whether its prompts come with a mask, of which an empty prompt has nothing.
+        raw: whether its network sees condition frames as the VAE makes them, while what it makes is in normalised units.
+        encoder: gives what encodes in place of a VAE; None where the VAE itself does.
         marks: what the name of a model file holds, where nothing inside the file tells.
     """
 
@@ -38,12 +49,18 @@ class Family:
     ratio: int
     rate: Fraction
     frames: int
-    shift: float
+    scheduler: str
+    shift: float | None
     cfg: float
     multiplier: float
     needs_lora: bool
     vae: str
     empty: str
+    text: str
+    tokens: int | None = None
+    masked: bool = False
+    raw: bool = False
+    encoder: Callable[[Any], Any] | None = None
     marks: tuple[str, ...] = ()
 
     @property
@@ -59,7 +76,8 @@ class Family:
     @property
     def settings(self) -> str:
         """What is recommended for it, in one line."""
-        advice = f"shift {self.shift:g} and cfg {self.cfg:g} are recommended"
+        schedule = f"scheduler {self.scheduler}" if self.shift is None else f"shift {self.shift:g}"
+        advice = f"{schedule} and cfg {self.cfg:g} are recommended"
         return f"{self.name}: {self.frames} frames at {self.rate} per second; {advice}"
 
     def __str__(self) -> str:
@@ -75,12 +93,14 @@ WAN = Family(
     ratio=8,
     rate=Fraction(16),
     frames=81,
+    scheduler=FLOW_MATCH,
     shift=5.0,
     cfg=3.0,
     multiplier=1000.0,
     needs_lora=True,
     vae="the Wan2.1 VAE (wan_2.1_vae.safetensors)",
     empty="EmptyHunyuanLatentVideo",
+    text="wan (umt5_xxl)",
 )
 """Pusa V1.0 (arXiv 2507.16116) and its Wan2.2 files; the relatives are ``networks.WAN_RELATIVES``."""
 
@@ -92,12 +112,14 @@ WAN22_5B = Family(
     ratio=16,
     rate=Fraction(24),
     frames=121,
+    scheduler=FLOW_MATCH,
     shift=5.0,
     cfg=5.0,
     multiplier=1000.0,
     needs_lora=False,
     vae="the Wan2.2 VAE (wan2.2_vae.safetensors)",
     empty="Wan22ImageToVideoLatent",
+    text="wan (umt5_xxl)",
 )
 """Trained with a clean first frame and a timestep of 0 for it, so that it follows given frames by itself."""
 
@@ -114,6 +136,29 @@ SKYREELS = replace(
 )
 """Trained with a level of its own for every frame (arXiv 2504.13074). Its 14B file has just Wan2.1's keys."""
 
+MOCHI = Family(
+    name="Mochi 1 (Pusa V0.5)",
+    networks={"AsymmDiTJoint": Network("Mochi 1", own_forward=exchange_forward)},
+    latent_format=comfy.latent_formats.Mochi,
+    factor=6,
+    ratio=8,
+    rate=Fraction(30),
+    frames=163,
+    scheduler="linear_quadratic",
+    shift=None,
+    cfg=4.5,
+    multiplier=1.0,
+    needs_lora=False,
+    vae="the Mochi VAE, encoder and decoder in one file",
+    empty="EmptyMochiLatentVideo",
+    text="mochi (t5xxl)",
+    tokens=256,
+    masked=True,
+    raw=True,
+    encoder=causal_copy,
+)
+"""Pusa V0.5, a whole fine-tune of Mochi 1; how its network is reached is in ``mochi.py``, its VAE in ``mochi_vae.py``."""
+
 WIDTHS = {1536: "Wan 1.3B", 3072: "Wan2.2 TI2V 5B", 5120: "Wan 14B"}
 
 
@@ -122,4 +167,4 @@ def sized(width: int) -> str:
     return f"{width} ({WIDTHS[width]})" if width in WIDTHS else str(width)
 
 
-FAMILIES = (SKYREELS, WAN22_5B, WAN)
+FAMILIES = (SKYREELS, WAN22_5B, MOCHI, WAN)

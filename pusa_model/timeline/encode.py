@@ -90,10 +90,11 @@ def encode_clip(vae, frames: Tensor) -> Tensor:
     """Encode n k + 1 frames [F, H, W, 3] as one clip: latents [1, C, k + 1, h, w], n the VAE's factor; the same frames only once.
 
     Raises:
-        InputError: the number of frames is not n k + 1.
+        InputError: the number of frames is not n k + 1, or the VAE cannot encode.
     """
     check_length(frames.shape[0], factor=vae_factor(vae))
-    return _latents.encode(vae, frames)
+    family = of_vae(vae)
+    return _latents.encode(vae, frames, family and family.encoder)
 
 
 def encode_images(vae, pictures: list[Tensor], positions: list[int], mode: str) -> Tensor:

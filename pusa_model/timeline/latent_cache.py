@@ -7,6 +7,8 @@ while the pictures, whose encoding takes nearly all of the time, are the same.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
@@ -29,19 +31,20 @@ class LatentCache:
         self.limit = limit
         self._by_vae: WeakKeyDictionary = WeakKeyDictionary()
 
-    def encode(self, vae, frames: Tensor) -> Tensor:
+    def encode(self, vae, frames: Tensor, encoder: Callable[[Any], Any] | None = None) -> Tensor:
         """``vae.encode(frames)``, from memory if these very values were encoded by this VAE, patched as it is.
 
         Args:
             frames: [F, H, W, 3] in [0, 1].
+            encoder: gives what encodes in place of the VAE.
 
         Returns:
             Latents [1, C, n, h, w]; not to be changed in place.
         """
         kept = self._by_vae.setdefault(vae, OrderedDict())
-        key = (vae.patcher.patches_uuid, tensor_hash(frames))
+        key = (encoder, vae.patcher.patches_uuid, tensor_hash(frames))
         if key not in kept:
-            kept[key] = vae.encode(frames)
+            kept[key] = (vae if encoder is None else encoder(vae)).encode(frames)
         kept.move_to_end(key)
         while len(kept) > 1 and sum(latent.nbytes for latent in kept.values()) > self.limit:
             kept.popitem(last=False)

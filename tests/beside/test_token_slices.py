@@ -7,9 +7,9 @@ import pytest
 import tiny
 import torch
 import torch.distributed
-from pusa.pusa_model import modulation
-from pusa.pusa_model.slices import ROWS as GIVEN_ROWS
-from pusa.pusa_model.slices import own_rows, rows_of_slice
+from pusa.pusa_model.network import modulation
+from pusa.pusa_model.network.slices import ROWS as GIVEN_ROWS
+from pusa.pusa_model.network.slices import own_rows, rows_of_slice
 from pusa.schedulers import InputError
 from torch.testing._internal.distributed.fake_pg import FakeStore
 

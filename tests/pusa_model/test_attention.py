@@ -6,7 +6,7 @@ import tiny
 import torch
 from comfy.ldm.modules import attention
 from pusa.nodes import PusaKSampler, PusaLatentFrames
-from pusa.pusa_model import modulation
+from pusa.pusa_model.network import modulation
 
 FUNCTIONS = {"basic": attention.attention_basic, **attention.REGISTERED_ATTENTION_FUNCTIONS}
 TASKS = [pair for pair in golden.variants(truncated=False) if not golden.INDEX["tasks"][pair[0]]["dual"]]

@@ -7,7 +7,7 @@ import torch
 from comfy_extras import nodes_custom_sampler as custom
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from pusa.nodes import PusaApplyCondition, PusaKSampler, PusaLatentFrames, PusaScheduler
-from pusa.pusa_model import modulation
+from pusa.pusa_model.network import modulation
 from pusa.schedulers import expert_switch, flow_match_sigmas
 from sampled import watch_network
 

@@ -3,7 +3,7 @@
 import pytest
 import tiny
 import torch
-from pusa.pusa_model import modulation
+from pusa.pusa_model.network import modulation
 
 FRAMES = 3
 

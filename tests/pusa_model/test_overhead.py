@@ -12,7 +12,7 @@ import tiny
 import torch
 import watched
 from comfy.ldm.modules.attention import attention_pytorch
-from pusa.pusa_model import modulation
+from pusa.pusa_model.network import modulation
 from sampled import empty, given, run
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first

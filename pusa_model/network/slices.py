@@ -16,7 +16,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from ..schedulers import InputError
+from ...schedulers import InputError
 
 ROWS = "pusa_rows"  # in the options of a call: timesteps that the network was given; None where it adds some of its own
 GROUP = "pusa_group"  # tokens that each of them stands for: those of a frame, or a part of them beside references of another size

@@ -10,6 +10,7 @@ from .merge import PusaMergeLora
 from .plot import PusaConditionPlot
 from .prompts import PusaLoadPrompt, PusaSavePrompt
 from .sampling import PusaApplyCondition, PusaKSampler, PusaScheduler
+from .schedule import PusaSchedule
 
 NODES: list[type[io.ComfyNode]] = [
     PusaModelLoader,
@@ -18,6 +19,7 @@ NODES: list[type[io.ComfyNode]] = [
     PusaKeyframes,
     PusaVideoFrames,
     PusaLatentFrames,
+    PusaSchedule,
     PusaKSampler,
     PusaExtendVideo,
     PusaTransition,

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..pusa_model import timeline
 from ..pusa_model.condition import Condition
 from ..pusa_model.families.lookup import of_latent, of_vae, target_latent
+from ..pusa_model.paths.renoise import CHOICES, rows_of
 from ..pusa_model.timeline.encode import ENCODINGS, FITS
 from ..schedulers import InputError, parse_positions, pixel_length, summary
 from ..schedulers.grammar import decimal_comma, noise_values, position_terms
@@ -24,6 +25,10 @@ MULTIPLIERS_TIP = (
     "Takes the place of noise: a curve, read from the first condition frame (left) to the last (right), one number for all, or a "
     "list with a number for each, all from 0 to 1."
 )
+RENOISE_TIP = (
+    "once noises the frames with the clip and denoises them with it. always keeps them as given and shows them to the model with "
+    "fresh noise in every step, the multiplier being its level (SkyReels-V2: 0.02). steps does so in the first steps, then clean."
+)
 OUTPUT_TIP = "The condition frames with their positions and multipliers, for a sampler or the next condition node."
 
 
@@ -31,6 +36,22 @@ def multipliers_input() -> io.Input:
     """The optional socket that takes the place of the `noise` text."""
     types = [io.Curve, io.Custom("FLOATS"), io.Float]
     return io.MultiType.Input("multipliers", types=types, optional=True, tooltip=MULTIPLIERS_TIP)
+
+
+def renoise_inputs() -> list[io.Input]:
+    """How given frames are noised: with the clip, or anew in every step."""
+    return [
+        io.Combo.Input("renoise", options=list(CHOICES), default="once", optional=True, advanced=True, tooltip=RENOISE_TIP),
+        io.Int.Input(
+            "renoise_steps",
+            default=1,
+            min=1,
+            max=10000,
+            optional=True,
+            advanced=True,
+            tooltip="renoise steps: in how many steps, from the first on.",
+        ),
+    ]
 
 
 def condition_output() -> io.Output:
@@ -106,6 +127,7 @@ class PusaKeyframes(io.ComfyNode):
                 ),
                 condition_input(CHAIN_TIP),
                 multipliers_input(),
+                *renoise_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[condition_output()],
@@ -117,9 +139,24 @@ class PusaKeyframes(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(cls, vae, latent, images, positions, unit, noise, fit, encode, condition=None, multipliers=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        vae,
+        latent,
+        images,
+        positions,
+        unit,
+        noise,
+        fit,
+        encode,
+        condition=None,
+        multipliers=None,
+        renoise="once",
+        renoise_steps=1,
+    ) -> io.NodeOutput:
         target = target_latent(of_vae(vae), latent)
-        placed = timeline.keyframes(vae, target, images, positions, unit, noise, fit, encode, condition, multipliers)
+        rows = rows_of(renoise, renoise_steps)
+        placed = timeline.keyframes(vae, target, images, positions, unit, noise, fit, encode, condition, multipliers, rows)
         asked = parse_positions(positions, pixel_length(placed.target[1], placed.factor)) if unit == "frame" else None
         tell(cls, condition, placed, noise, multipliers, asked)
         return io.NodeOutput(placed)
@@ -170,6 +207,7 @@ class PusaVideoFrames(io.ComfyNode):
                 io.Combo.Input("fit", options=FITS, default="crop", tooltip=FIT_TIP),
                 condition_input(CHAIN_TIP),
                 multipliers_input(),
+                *renoise_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[condition_output()],
@@ -181,9 +219,12 @@ class PusaVideoFrames(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(cls, vae, latent, video, take, frames, place, noise, fit, condition=None, multipliers=None) -> io.NodeOutput:
+    def execute(
+        cls, vae, latent, video, take, frames, place, noise, fit, condition=None, multipliers=None, renoise="once", renoise_steps=1
+    ) -> io.NodeOutput:
         target = target_latent(of_vae(vae), latent)
-        placed = timeline.video_frames(vae, target, video, take, frames, place, noise, fit, condition, multipliers)
+        rows = rows_of(renoise, renoise_steps)
+        placed = timeline.video_frames(vae, target, video, take, frames, place, noise, fit, condition, multipliers, rows)
         tell(cls, condition, placed, noise, multipliers)
         return io.NodeOutput(placed)
 
@@ -217,6 +258,7 @@ class PusaLatentFrames(io.ComfyNode):
                 io.String.Input("noise", default="0.2", tooltip=NOISE_TIP),
                 condition_input(CHAIN_TIP),
                 multipliers_input(),
+                *renoise_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[condition_output()],
@@ -228,9 +270,12 @@ class PusaLatentFrames(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(cls, latent, frames, positions, noise, condition=None, multipliers=None) -> io.NodeOutput:
+    def execute(
+        cls, latent, frames, positions, noise, condition=None, multipliers=None, renoise="once", renoise_steps=1
+    ) -> io.NodeOutput:
         given = frames["samples"]
         target = target_latent(of_latent(given), latent)
-        placed = timeline.latent_frames(target, given, positions, noise, condition, multipliers)
+        rows = rows_of(renoise, renoise_steps)
+        placed = timeline.latent_frames(target, given, positions, noise, condition, multipliers, rows)
         tell(cls, condition, placed, noise, multipliers)
         return io.NodeOutput(placed)

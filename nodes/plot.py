@@ -26,7 +26,9 @@ class PusaConditionPlot(io.ComfyNode):
                     "shift", default=5.0, min=0.01, max=100.0, step=0.01, tooltip="Timestep shift of the official schedule."
                 ),
                 io.Sigmas.Input(
-                    "sigmas", optional=True, tooltip="Sigmas of another schedule; when connected, steps and shift are not used."
+                    "sigmas",
+                    optional=True,
+                    tooltip="Sigmas of another schedule, or of Schedule (Pusa); when connected, steps and shift are not used.",
                 ),
             ],
             outputs=[io.Image.Output("image", tooltip="The plot as a picture.")],
@@ -37,5 +39,9 @@ class PusaConditionPlot(io.ComfyNode):
     @named_errors
     def execute(cls, condition, steps, shift, sigmas=None) -> io.NodeOutput:
         levels = flow_match_sigmas(steps, shift) if sigmas is None else sigmas.float().cpu()
-        image = plot_levels(levels, condition.vector(), condition.factor)
+        table = condition.table(levels if sigmas is None else None)
+        if table is None:
+            image = plot_levels(levels, condition.vector(), condition.factor)
+        else:
+            image = plot_levels(table.clock, condition.vector(), condition.factor, table.levels)
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ..schedulers import InputError, multiplier_vector, pixel_frames, pixel_length
+from ..schedulers import InputError, LevelTable, Recipe, multiplier_vector, pixel_frames, pixel_length
 from ..schedulers.finite import all_finite
 from ..schedulers.geometry import FACTOR
 from .families.lookup import of_channels, whose_latent
+from .paths.renoise import Renoised
 
 
 def describe_target(shape: tuple[int, int, int, int]) -> str:
@@ -36,12 +37,17 @@ class Condition:
         positions: latent frames that carry a condition, each in 0..T-1, in the order they were added.
         multipliers: m in [0, 1], one per position; 0 is a clean frame, 1 leaves the frame free.
         frames: latents [B or 1, C, len(positions), h, w] in the scale of a ComfyUI LATENT, in the order of positions.
+        renoise: one per position: in how many rows of the schedule the frame is shown with fresh noise of level m and stays clean;
+            0 where it is noised once and denoised with the clip.
+        recipe: of the levels of all frames over the steps; None is ``m_i sigma_k``.
     """
 
     target: tuple[int, int, int, int]
     positions: tuple[int, ...]
     multipliers: tuple[float, ...]
     frames: Tensor
+    renoise: tuple[int, ...] = ()
+    recipe: Recipe | None = None
 
     @classmethod
     def empty(cls, latent: Tensor) -> Condition:
@@ -68,6 +74,10 @@ class Condition:
         """
         if len(multipliers) != len(positions):
             raise InputError(f"{len(positions)} condition frames come with {len(multipliers)} noise multipliers.")
+        if self.recipe is not None:
+            raise InputError(
+                "the condition has a schedule already, which counts its frames. Put Schedule (Pusa) behind all condition nodes."
+            )
         taken = list(self.positions)
         for position, multiplier in zip(positions, multipliers):
             if not 0 <= position < self.target[1]:
@@ -82,8 +92,11 @@ class Condition:
                 )
             taken.append(position)
 
-    def add(self, frames: Tensor, positions: Sequence[int], multipliers: Sequence[float]) -> Condition:
+    def add(self, frames: Tensor, positions: Sequence[int], multipliers: Sequence[float], renoise: int = 0) -> Condition:
         """A copy with more frames: latents [B or 1, C, n, h, w] at n latent positions with n multipliers.
+
+        Args:
+            renoise: rows in which they are shown with fresh noise, of those with m < 1; 0 for none.
 
         Raises:
             InputError: places that ``check_places`` refuses, frames of another size or number than the target and the
@@ -108,11 +121,43 @@ class Condition:
             (*self.positions, *positions),
             (*self.multipliers, *map(float, multipliers)),
             torch.cat([_batched(self.frames, batch), _batched(frames.to(self.frames), batch)], dim=2),
+            (*self.renoise, *(renoise if multiplier < 1 else 0 for multiplier in multipliers)),
         )
 
     def vector(self) -> Tensor:
-        """Noise multipliers m of the whole clip, shape [T]; 1 where no condition lies."""
-        return multiplier_vector(self.target[1], self.positions, self.multipliers)
+        """Noise multipliers m of the whole clip, shape [T]; 1 where no condition lies, 0 for frames that are noised anew."""
+        held = [0.0 if rows else m for m, rows in zip(self.multipliers, self.renoise)]
+        return multiplier_vector(self.target[1], self.positions, held)
+
+    @property
+    def renoised(self) -> Renoised | None:
+        """The frames that are shown with fresh noise; None where there are none."""
+        found = [each for each in zip(self.positions, self.multipliers, self.renoise) if each[2]]
+        return Renoised(*map(tuple, zip(*found))) if found else None
+
+    def with_recipe(self, recipe: Recipe) -> Condition:
+        """A copy with a schedule.
+
+        Raises:
+            InputError: it has one, or the schedule does not fit the clip.
+        """
+        self.check_places((), ())
+        recipe.table(self.vector())
+        return replace(self, recipe=recipe)
+
+    def table(self, grid: Tensor | None = None) -> LevelTable | None:
+        """Levels of all frames over the steps; None for ``m_i`` times the grid of the sampler.
+
+        Args:
+            grid: of a sampler that has one of its own, [K + 1]; None takes that of the schedule.
+        """
+        if self.recipe is None:
+            return None
+        return None if self.recipe.kind == "scaled" else self.recipe.table(self.vector(), grid)
+
+    def clock(self, grid: Tensor | None = None) -> Tensor | None:
+        """Levels [R + 1] that a sampler is driven with; None where there is no schedule."""
+        return None if self.recipe is None else self.recipe.table(self.vector(), grid).clock
 
     def check_target(self, latent: Tensor) -> None:
         """Refuse a latent [B, C, T, h, w] that the condition was not made for.
@@ -153,6 +198,11 @@ class Condition:
     def conditioned(self) -> bool:
         """Whether any frame is held below the level of the free frames (m < 1)."""
         return bool((self.vector() < 1).any())
+
+    @property
+    def acts(self) -> bool:
+        """Whether a run with it is another than one without."""
+        return self.conditioned or self.recipe is not None and self.recipe.kind != "scaled"
 
     def place(self, latent: Tensor, scale: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """A copy of a latent [B, C, T, h, w] with every frame of m < 1 written at its position; m = 1 is a free frame.

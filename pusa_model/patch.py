@@ -6,13 +6,15 @@ With multipliers m (shape [T]) and the sampler's global level sigma, latent fram
     model     v   = DiT(x, c s), c the timestep at 1 DIFFUSION_MODEL
     denoised  D_i = x_i - s_i v_i                    PREDICT_NOISE
 
-so that ``(x_i - D_i) / sigma = m_i v_i = dx_i / dsigma``, which is what every ComfyUI sampler integrates.
+so that ``(x_i - D_i) / sigma = m_i v_i = dx_i / dsigma``, which is what every ComfyUI sampler integrates. Frames whose levels are
+those of a table and not ``m_i sigma`` take their own path through it: ``paths/table_path.py``.
 
 Source: Pusa V1.0 (arXiv 2507.16116), sampling with a vector of timesteps.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +24,7 @@ import torch
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor
 
-from ..schedulers import InputError
+from ..schedulers import InputError, LevelTable
 from .bystanders import foreign_forward
 from .condition import Condition
 from .families.lookup import check_model, network_record
@@ -33,18 +35,16 @@ from .lora.on_model import check_lora_once
 from .network.call import call_per_frame
 from .network.modulation import exchange_vace_blocks
 from .noising import per_frame_noising
-from .own_path import OwnPath, is_core, needs_own_path
 from .part_of_time import PLACES, with_places
+from .paths.own_path import OwnPath, needs_own_path
+from .paths.table_path import TablePath
 from .run import KEY, Run, begun, check_begun, run_of
+from .start import Start, numbers, placement
 
-NOISED = (
-    "Connect the `latent` of Apply Condition (Pusa) to the sampler as it is, with RandomNoise: AddNoise brings all frames to one "
-    "level, so it cannot stand between them."
-)
-SAME = 0.01  # of the largest value: more than half precision makes of a clean frame on its way to the sampler
+SMALL, SAME_LEVEL = 1e-8, 1e-6  # a level that others are divided by at least; the difference of two that are one
 
 
-def apply_condition(model, condition: Condition, node: str | None = None):
+def apply_condition(model, condition: Condition, node: str | None = None, grid: Tensor | None = None):
     """Clone a MODEL so that every native sampler drives it with the condition's per-frame levels.
 
     A condition whose multipliers are all 1 adds nothing: the clone then samples bit for bit like the model.
@@ -53,6 +53,7 @@ def apply_condition(model, condition: Condition, node: str | None = None):
         model: ModelPatcher of a family in the table.
         condition: the condition frames; sample a latent into which ``condition_latent`` has placed them.
         node: name in front of the errors of a run, where a sampler node of others will drive it.
+        grid: levels [K + 1] of a sampler, in place of those of the condition's schedule.
 
     Raises:
         InputError: the model cannot take a vector of timesteps, or carries a condition already.
@@ -63,13 +64,13 @@ def apply_condition(model, condition: Condition, node: str | None = None):
             "the model already carries a Pusa condition. Chain condition nodes through their `condition` input and apply them once."
         )
     patched = model.clone()
-    multipliers = condition.vector()
-    if bool((multipliers < 1).any()):
+    table = condition.table(grid)
+    if condition.conditioned or table is not None and not bool(table.is_scaled().all()):
         network = network_record(model)
         if network.one_number:
             exchange_forwards(patched)
             exchange_vace_blocks(patched)
-        patch = FramePatch(condition, family, network, node)
+        patch = FramePatch(condition, family, network, node, table, condition.clock(grid))
         if network.own_forward is not None:
             network.own_forward(patched, [patch.diffusion_model])
         patched.add_callback_with_key(CallbacksMP.ON_PRE_RUN, KEY, check_begun)
@@ -100,97 +101,47 @@ def condition_latent(model, latent: Tensor, condition: Condition) -> Tensor:
     return condition.place(latent, placement(model.model, check_model(model)))
 
 
-def placement(model, family: Family) -> Callable[[Tensor], Tensor] | None:
-    """What makes of condition frames what the latent to sample holds of them; None where they are placed as they are."""
-    return model.process_latent_out if family.raw else None
-
-
 class FramePatch:
-    """The wrappers of one condition. Holds no state of a run."""
+    """The wrappers of one condition. Holds no state of a run.
 
-    def __init__(self, condition: Condition, family: Family, network: Network, node: str | None) -> None:
-        self.condition, self.family, self.network, self.node = condition, family, network, node
-        self.multipliers = condition.vector()
-        self.conditioned = (self.multipliers < 1).nonzero()[:, 0].tolist()
-        self.clean = (self.multipliers == 0).nonzero()[:, 0].tolist()
+    Args:
+        table: of the levels of all frames, where they are not ``m_i sigma``.
+        clock: of its schedule, where it has one; its rows count for fresh noise.
+    """
+
+    def __init__(
+        self,
+        condition: Condition,
+        family: Family,
+        network: Network,
+        node: str | None,
+        table: LevelTable | None = None,
+        clock: Tensor | None = None,
+    ) -> None:
+        self.start = Start(condition, family, table)
+        self.family, self.network, self.node = family, network, node
+        self.table, self.clock, self.renoised = table, clock, condition.renoised
+        self.multipliers, self.held, self.moving = self.start.vector, self.start.conditioned, []
+        if table is not None:
+            share = table.is_scaled()
+            self.multipliers = torch.where(share, table.levels[0] / table.clock[0], 1.0)
+            self.held, self.moving = numbers(share & (self.multipliers < 1)), numbers(~share)
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         """Begin a run; return clean frames (m = 0) bit for bit as they came in, without the way through the latent format."""
         guider = executor.class_obj
         try:
-            self.check_start(guider, noise, latent_image, sampler, sigmas)
+            self.start.check(guider, noise, latent_image, sampler, sigmas)
             check_lora_once(guider.model_patcher)
-            latent_image, given = self.clean_frames(guider.model_patcher.model, latent_image)
+            latent_image, given = self.start.clean_frames(guider.model_patcher.model, latent_image)
             with begun(guider, Run(type(guider).__name__)):
                 samples = executor(noise, latent_image, sampler, sigmas.clone(), *args, **kwargs)  # uni_pc writes into its sigmas
         except InputError as error:
             if self.node is None:
                 raise
             raise ValueError(f"{self.node}: {error}") from error
-        samples[:, :, self.clean] = given[:, :, self.clean].to(samples)
+        samples[:, :, self.start.clean] = given[:, :, self.start.clean].to(samples)
         return samples
-
-    def clean_frames(self, model, latent_image: Tensor) -> tuple[Tensor, Tensor]:
-        """The latent to sample, and the one that its clean frames (m = 0) are returned from.
-
-        The two differ where a family has raw conditions. There, what another run has returned holds the frames as they were
-        given, so they are placed anew.
-        """
-        scale = placement(model, self.family)
-        if scale is None:
-            return latent_image, latent_image
-        if not self.fits(latent_image):
-            return latent_image, model.process_latent_in(latent_image)
-        placed = latent_image.clone()
-        placed[:, :, self.clean] = self.condition.place(latent_image, scale)[:, :, self.clean]
-        return placed, self.condition.place(latent_image)
-
-    def fits(self, latent_image: Tensor) -> bool:
-        """Whether the condition is that of every clip of a batch, which another node may have taken apart."""
-        return self.condition.frames.shape[0] in (1, len(latent_image))
-
-    def check_start(self, guider, noise: Tensor, latent_image: Tensor, sampler, sigmas: Tensor) -> None:
-        """Refuse a run that does not begin with this condition in its latent.
-
-        Raises:
-            InputError: a latent of another shape, without the condition or noised already, or levels that are not finite.
-        """
-        if latent_image.ndim != 5 or latent_image.shape[2] != len(self.multipliers):
-            raise InputError(
-                f"the latent to sample has the shape {tuple(latent_image.shape)}, the Pusa condition of this model was "
-                f"made for {len(self.multipliers)} latent frames. Use the same latent for both."
-            )
-        if not sigmas.isfinite().all():
-            raise InputError("`sigmas` holds values that are not finite (NaN or infinity).")
-        if self.condition.frames.any() and not latent_image[:, :, self.conditioned].any():
-            raise InputError(
-                "the latent to sample is empty where the Pusa condition should be. Connect the `latent` output of "
-                "Apply Condition (Pusa) to the sampler, not the latent that went into it."
-            )
-        if self.clean and self.fits(latent_image):
-            scales = {None, placement(guider.model_patcher.model, self.family)}
-            if not any(self.holds_clean(latent_image, self.condition.place(latent_image, scale)) for scale in scales):
-                raise InputError(f"the latent to sample holds other frames than the condition where these are clean. {NOISED}")
-        if not noise.any() and is_core(sampler) and len(sigmas):
-            self.check_noised(guider.model_patcher.model.process_latent_in(latent_image), float(sigmas[0]))
-
-    def holds_clean(self, latent_image: Tensor, given: Tensor) -> bool:
-        """Whether the clean frames of two latents are the same."""
-        given = given[:, :, self.clean]
-        return float((latent_image[:, :, self.clean] - given).abs().max()) <= SAME * float(given.abs().max())
-
-    def check_noised(self, latent: Tensor, level: float) -> None:
-        """Refuse a run without noise of its own whose latent cannot be the rest of an earlier run.
-
-        That is ``x / (1 - s)`` where x has noise of deviation s, what AddNoise makes is x itself.
-
-        Args:
-            latent: [B, C, T, h, w] in the scale of the model.
-            level: that the run begins at.
-        """
-        free = latent[:, :, self.multipliers == 1]
-        if level >= 1 or free.numel() and float(free.float().std()) < level / (1 - level) / 2:
-            raise InputError(f"the run begins at level {level:.3g} without noise, and the latent has too little. {NOISED}")
 
     def sampler_sample(
         self, executor, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *args, **kwargs
@@ -200,26 +151,61 @@ class FramePatch:
         run = run_of(options["transformer_options"], sampling=False)
         run.multipliers = self.multipliers.to(noise.device)
         run.retained = getattr(options.get("context_handler"), "latent_retain_index_list", [])
-        run.own_path = None  # of a sampler before this one in the same run
-        if needs_own_path(executor.class_obj):
-            mask_at = None if denoise_mask is None else mask_schedule(denoise_mask, options, guider, sigmas)
-            run.own_path = OwnPath(run.multipliers, self.conditioned, mask_at)
+        run.clock = (sigmas if self.clock is None else self.clock).tolist()
+        run.own_path = run.table_path = None  # of a sampler before this one in the same run
+        mask_at = None if denoise_mask is None else mask_schedule(denoise_mask, options, guider, sigmas)
+        if self.held and needs_own_path(executor.class_obj):
+            run.own_path = OwnPath(run.multipliers, self.held, mask_at)
+        if self.moving:
+            self.warn_of_other_levels(sigmas)
+            run.table_path = TablePath(self.table, self.moving, mask_at, noise.device)
         last = sigmas[-1].clone()
-        with per_frame_noising(guider, run.multipliers, run.own_path, self.family.multiplier):
+        with per_frame_noising(guider, run.multipliers, run.own_path, run.table_path, self.family.multiplier):
             samples = executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args, **kwargs)
-        return samples if run.own_path is None else run.own_path.finish(samples, last)
+        for path in filter(None, (run.own_path, run.table_path)):
+            samples = path.finish(samples, last)
+        return samples
+
+    def warn_of_other_levels(self, sigmas: Tensor) -> None:
+        """Say where a sampler is driven with levels that are none of the schedule's."""
+        strange = [level for level in sigmas.tolist() if self.table.row(level)[1]]
+        if strange:
+            logging.warning(
+                "%s: the sampler has the level %.4g, which is none of the schedule's, so levels are read between its rows. Connect "
+                "the `sigmas` of Schedule (Pusa) to the sampler.",
+                self.node or "Pusa",
+                strange[0],
+            )
 
     def predict_noise(self, executor, x, timestep, model_options={}, seed=None):
         """``D = x + m (D_base - x)`` on the whole clip, after guidance and window fusion; exact at m = 0 and m = 1."""
         run = run_of(model_options["transformer_options"])
-        if run.own_path is not None:
-            x = run.own_path.advance(x, timestep)
+        for path in filter(None, (run.own_path, run.table_path)):
+            x = path.advance(x, timestep)
+        shown = self.shown(run, x, timestep, seed)
         with run.prediction(), words_for_strangers(executor.class_obj):
-            denoised = executor(x, timestep, model_options, seed)
-        denoised = torch.lerp(x, denoised.to(x), run.multipliers[None, None, :, None, None].to(x.dtype))
+            found = executor(shown, timestep, model_options, seed)
+        denoised = torch.lerp(x, found.to(x), run.multipliers[None, None, :, None, None].to(x.dtype))
         if run.own_path is not None:
             run.own_path.observe(x, denoised, timestep)
+        if run.table_path is not None:
+            denoised[:, :, run.table_path.frames] = run.table_path.observe(x, found, timestep)
         return denoised
+
+    def shown(self, run: Run, x: Tensor, sigma: Tensor, seed: int | None) -> Tensor:
+        """The latent as the network is shown it in this call; notes in the run which share of the clock each frame is told."""
+        run.shares = run.multipliers
+        if run.table_path is None and self.renoised is None:
+            return x
+        run.shares, level = run.multipliers.clone(), sigma.flatten()[0].clamp_min(SMALL)
+        if run.table_path is not None:
+            run.shares[run.table_path.frames] = (run.table_path.at(sigma) / level).to(run.shares)
+        if self.renoised is None:
+            return x
+        row = sum(each >= float(level) - SAME_LEVEL for each in run.clock) - 1
+        told = torch.tensor(self.renoised.levels(row), device=level.device)
+        run.shares[list(self.renoised.frames)] = (told / level).to(run.shares)
+        return self.renoised.shown(x, row, seed or 0)
 
     def calc_cond_batch(self, executor, model, conds, x_in, timestep, model_options):
         """Prompts for a part of the time bring along which frames they are given."""

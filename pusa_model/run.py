@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from ..schedulers import InputError
-from .own_path import OwnPath
+from .paths.own_path import OwnPath
+from .paths.table_path import TablePath
 
 KEY = "pusa"
 PAST_SAMPLING = (
@@ -34,13 +35,19 @@ class Run:
     Attributes:
         guider: the class that drives the run, by name.
         multipliers: m shaped [T], on the device of the run; None until the sampler has begun.
+        shares: the level of each frame by that of the clock, [T], of the call under way; m but for frames of a table.
         own_path: of the condition frames, where they take one.
+        table_path: of frames whose level is not a share of the clock.
+        clock: levels of the rows that fresh noise is counted by.
         retained: latent frames that every context window sees at its start.
     """
 
     guider: str
     multipliers: Tensor | None = None
+    shares: Tensor | None = None
     own_path: OwnPath | None = None
+    table_path: TablePath | None = None
+    clock: list[float] = field(default_factory=list)
     retained: list[int] = field(default_factory=list)
     _predicting: int = 0
     _reached: bool = False
@@ -77,7 +84,7 @@ class Run:
         self._reached = True
 
     def window(self, transformer_options: dict[str, Any], places: Tensor | None, device: torch.device) -> Tensor:
-        """Multipliers [1 or B, t] of the frames that the network sees in this call.
+        """Shares [1 or B, t] of the frames that the network sees in this call.
 
         Args:
             transformer_options: of the call; hold the context window, whose anchor and retained frames count.
@@ -85,7 +92,7 @@ class Run:
             device: of the call, which with several GPUs is not that of the run.
         """
         window = transformer_options.get("context_window")
-        multipliers = self.multipliers[None]
+        multipliers = self.shares[None]
         if window is not None:
             multipliers = window.get_tensor(multipliers, dim=1, retain_index_list=self.retained)
         if places is not None:

@@ -8,11 +8,14 @@ from .flow_match import expert_switch, flow_match_sigmas
 from .frame_rate import Resampling
 from .geometry import check_length, latent_frame, latent_length, pixel_frames, pixel_length
 from .grammar import fit_noise, parse_noise, parse_positions
-from .levels import frame_levels, level_table, multiplier_vector
+from .level_table import LevelTable, Recipe
+from .levels import frame_levels, multiplier_vector
 from .summary import summary
 
 __all__ = [
     "InputError",
+    "LevelTable",
+    "Recipe",
     "Resampling",
     "check_length",
     "expert_switch",
@@ -21,7 +24,6 @@ __all__ = [
     "frame_levels",
     "latent_frame",
     "latent_length",
-    "level_table",
     "multiplier_vector",
     "parse_noise",
     "parse_positions",

@@ -35,8 +35,3 @@ def frame_levels(sigma: Tensor, multipliers: Tensor) -> Tensor:
     Source: Pusa V1.0 (arXiv 2507.16116), sampling with a vector of timesteps.
     """
     return (sigma.reshape(-1, 1) * multipliers)[:, None, :, None, None]
-
-
-def level_table(sigmas: Tensor, multipliers: Tensor) -> Tensor:
-    """Levels of every frame at every step: ``S[k, i] = m_i * sigma_k``, shape [K + 1, T], from [K + 1] and [T]."""
-    return sigmas[:, None] * multipliers[None, :]

@@ -35,6 +35,7 @@ def keyframes(
     mode: str,
     condition: Condition | None = None,
     multipliers=None,
+    renoise: int = 0,
 ) -> Condition:
     """Encode pictures, each on its own, and place them.
 
@@ -47,6 +48,7 @@ def keyframes(
         mode: ``still`` or ``causal``, see ``encode.encode_images``.
         condition: frames placed before.
         multipliers: what takes the place of ``noise``, see ``multipliers.condition_multipliers``; so in all functions here.
+        renoise: rows in which the frames are shown with fresh noise, see ``paths/renoise.py``; so in all functions here.
 
     Raises:
         InputError: texts, pictures or places that cannot be used; told before anything is encoded.
@@ -69,7 +71,7 @@ def keyframes(
     pictures = [picture for batch in images.values() for picture in encode.fit_images(batch, width, height, fit)]
     if len(pictures) != len(places):
         raise InputError(f"`positions` names {len(places)} frames for {len(pictures)} pictures; give one for each.")
-    return condition.add(encode.encode_images(vae, pictures, places, mode), places, levels)
+    return condition.add(encode.encode_images(vae, pictures, places, mode), places, levels, renoise)
 
 
 def video_frames(
@@ -83,6 +85,7 @@ def video_frames(
     fit: str,
     condition: Condition | None = None,
     multipliers=None,
+    renoise: int = 0,
 ) -> Condition:
     """Encode the start or the end of a clip and place it at the start or the end of the target.
 
@@ -117,11 +120,17 @@ def video_frames(
     width, height = encode.target_size(vae, latent)
     clip = encode.fit_images(clip, width, height, fit)
     latents = encode.encode_clip(vae, clip) if place == "start" else encode.encode_tail(vae, clip)
-    return condition.add(latents, places, levels)
+    return condition.add(latents, places, levels, renoise)
 
 
 def latent_frames(
-    latent: Tensor, frames: Tensor, positions: str, noise: str, condition: Condition | None = None, multipliers=None
+    latent: Tensor,
+    frames: Tensor,
+    positions: str,
+    noise: str,
+    condition: Condition | None = None,
+    multipliers=None,
+    renoise: int = 0,
 ) -> Condition:
     """Place latent frames [B or 1, C, n, h, w] of a LATENT at n latent positions of the target.
 
@@ -135,4 +144,4 @@ def latent_frames(
     places = parse_positions(positions, length, f"The latent has {length} frames")
     if frames.ndim == 5 and frames.shape[2] == length != len(places):
         frames = frames[:, :, places]
-    return condition.add(frames, places, condition_multipliers(noise, multipliers, len(places)))
+    return condition.add(frames, places, condition_multipliers(noise, multipliers, len(places)), renoise)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ...schedulers import InputError, level_table, pixel_frames
+from ...schedulers import InputError, pixel_frames
 from ...schedulers.finite import all_finite
 from ...schedulers.geometry import FACTOR
 
@@ -18,13 +18,14 @@ ROUNDING = 1e-3  # by which a scheduler may begin above 1
 INK, MUTED, MARK = (28, 32, 38), (104, 110, 118), (206, 78, 44)
 
 
-def plot_levels(sigmas: Tensor, multipliers: Tensor, factor: int = FACTOR) -> Tensor:
+def plot_levels(sigmas: Tensor, multipliers: Tensor, factor: int = FACTOR, levels: Tensor | None = None) -> Tensor:
     """Draw the level table as a heat map: a column per latent frame, a row per step, conditioned columns marked.
 
     Args:
         sigmas: global levels [K + 1], from 1 (noise) at most, nowhere rising, to 0 (clean) at least.
         multipliers: m in [0, 1], shape [T].
         factor: pixel frames of a latent frame.
+        levels: of every frame in every step, [K + 1, T]; None is ``m_i sigma_k``.
 
     Returns:
         One RGB picture [1, 640, 1024, 3] in [0, 1]; its text stays readable at a width of 768.
@@ -33,7 +34,7 @@ def plot_levels(sigmas: Tensor, multipliers: Tensor, factor: int = FACTOR) -> Te
         InputError: the levels are not those of a run.
     """
     _check_levels(sigmas)
-    table = level_table(sigmas, multipliers)
+    table = sigmas[:, None] * multipliers if levels is None else levels
     rows, columns = table.shape
     image = Image.new("RGB", (WIDTH, HEIGHT), (252, 252, 250))
     draw = ImageDraw.Draw(image)

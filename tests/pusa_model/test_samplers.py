@@ -6,7 +6,7 @@ import pytest
 import sampled
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-from pusa.pusa_model import own_path
+from pusa.pusa_model.paths import own_path
 from sampled import given, random_frames, run
 
 SAMPLERS = comfy.samplers.SAMPLER_NAMES

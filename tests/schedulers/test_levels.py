@@ -3,7 +3,8 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pusa.schedulers import flow_match_sigmas, frame_levels, level_table, multiplier_vector
+from pusa.schedulers import flow_match_sigmas, frame_levels, multiplier_vector
+from pusa.schedulers.level_table import scaled
 
 units = st.floats(0, 1, width=32)
 vectors = st.lists(units, min_size=1, max_size=30).map(torch.tensor)
@@ -44,7 +45,7 @@ def test_free_frames_keep_sigma_exactly_and_clean_frames_are_exactly_zero(m, sig
 @given(vectors, st.integers(1, 40))
 def test_the_table_is_the_levels_of_every_step(m, steps):
     sigmas = flow_match_sigmas(steps)
-    table = level_table(sigmas, m)
+    table = scaled(sigmas, m).levels
     assert table.shape == (steps + 1, len(m))
     for k, sigma in enumerate(sigmas):
         assert torch.equal(table[k], frame_levels(sigma, m).flatten())
@@ -52,7 +53,7 @@ def test_the_table_is_the_levels_of_every_step(m, steps):
 
 @given(vectors, st.integers(1, 40))
 def test_no_frame_ever_rises_and_all_end_clean(m, steps):
-    table = level_table(flow_match_sigmas(steps), m)
+    table = scaled(flow_match_sigmas(steps), m).levels
     assert (table.diff(dim=0) <= 0).all()
     assert (table[-1] == 0).all()
     assert torch.equal(table[0], m)

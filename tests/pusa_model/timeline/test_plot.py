@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pusa.pusa_model.timeline import plot
 from pusa.pusa_model.timeline.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, plot_levels
-from pusa.schedulers import InputError, flow_match_sigmas, level_table, multiplier_vector
+from pusa.schedulers import InputError, flow_match_sigmas, multiplier_vector
 
 CONDITIONS = {0: 0.0, 3: 0.2, 9: 0.5, 20: 0.9}
 STEPS = 10
@@ -45,7 +45,7 @@ def test_condition_frames_are_darker_than_free_ones_at_the_first_step():
 
 def test_brightness_follows_the_level_in_every_cell():
     brightness = cells(plot_levels(SIGMAS, MULTIPLIERS), 21, STEPS).flatten()
-    levels = level_table(SIGMAS, MULTIPLIERS).flatten()
+    levels = (SIGMAS[:, None] * MULTIPLIERS).flatten()
     clean, noise = (torch.tensor(colour).sum() / 255 for colour in (plot.CLEAN, plot.NOISE))
     assert (brightness - (clean + levels * (noise - clean))).abs().max() < 3 / 255
 

@@ -1,0 +1,212 @@
+"""Levels for every frame and every step: the official runs, identities under every sampler, and runs in pieces."""
+
+import json
+
+import comfy.latent_formats
+import comfy.samplers
+import golden
+import pytest
+import sampled
+import tiny
+import torch
+from comfy_extras import nodes_custom_sampler as custom
+from pusa.nodes import PusaApplyCondition, PusaLatentFrames, PusaSchedule
+from pusa.pusa_model.paths.renoise import fresh_noise
+from pusa.schedulers import InputError, flow_match_sigmas
+from safetensors.torch import load_file
+from sampled import empty, given, random_frames, run
+
+FOLDER = golden.FOLDER / "skyreels"
+FORMAT = comfy.latent_formats.Wan21()
+SAMPLERS = comfy.samplers.SAMPLER_NAMES
+LATENT = empty()
+DELAYS = {"lag 2": dict(lag=2), "lag 1 of blocks": dict(lag=1, block=2), "center": dict(lag=1, order="center")}
+
+
+def scheduled(kind="delay", condition=None, latent=LATENT, sigmas=None, **changes):
+    """(condition, clock) of Schedule (Pusa)."""
+    settings = dict(lag=2, block=1, order="forward", steps=4, shift=5.0) | changes
+    return tuple(PusaSchedule.execute(latent, kind, condition=condition, sigmas=sigmas, **settings).args)
+
+
+class Given:
+    """A noise source with a fixed draw."""
+
+    def __init__(self, noise, seed=7):
+        self.noise, self.seed = noise, seed
+
+    def generate_noise(self, latent):
+        return self.noise
+
+
+def advanced(model, condition, clock, positive, negative, latent=LATENT, cfg=1.0, sampler="euler", noise=None, seed=7):
+    ours, target = PusaApplyCondition.execute(model, latent, condition, 5.0)
+    guider = custom.CFGGuider.execute(ours, positive, negative, cfg)[0]
+    noise = custom.Noise_RandomNoise(seed) if noise is None else Given(noise, seed)
+    chosen = custom.KSamplerSelect.execute(sampler)[0]
+    return custom.SamplerCustomAdvanced.execute(noise, guider, chosen, clock, target)[0]["samples"]
+
+
+def plain_loop(model, table, start, prompt, latents=None):
+    """``x_i += v_i (S[k + 1, i] - S[k, i])``, each frame told its own level."""
+    x, network = start.clone(), model.model.diffusion_model
+    with torch.inference_mode():
+        for row in range(table.rows):
+            v = network(x, 1000 * table.levels[row][None], prompt[0][0])
+            x = x + v * (table.levels[row + 1] - table.levels[row])[None, None, :, None, None]
+    return x
+
+
+def official(task):
+    about = json.loads((FOLDER / f"{task}.json").read_text())
+    return about, load_file(FOLDER / f"{task}.safetensors"), load_file(FOLDER / "prompts.safetensors")
+
+
+TASKS = list(json.loads((FOLDER / "index.json").read_text())["tasks"])
+FLOAT = [(task, key.split("/")[0]) for task in TASKS for key in official(task)[1] if key.endswith("/final_float")]
+
+
+@pytest.mark.parametrize("task, variant", FLOAT)
+def test_official_asynchronous_runs(task, variant):
+    about, tensors, prompts = official(task)
+    settings = about["variants"][variant]
+    if settings["sched"] != "euler":
+        pytest.skip("the official UniPC of each frame starts its corrector from a wrong sample")
+    positive, negative = ([[prompts[name].float(), {}]] for name in ("ctx_pos", "ctx_neg"))
+    cfg, start = settings.get("cfg", 1.0), tensors["start"]
+    latent = {"samples": torch.zeros_like(start)}
+    condition, clock = scheduled(latent=latent, sigmas=tensors["sigmas"], lag=settings["ar"], block=settings["block"])
+    assert len(clock) == settings["rows"] + 1
+    result = advanced(tiny.wan_model(golden.weights()), condition, clock, positive, negative, latent, cfg, noise=start)
+    assert (FORMAT.process_in(result) - tensors[f"{variant}/final_float"]).abs().max() < (1e-4 if cfg == 1 else 2e-4)
+
+
+@pytest.mark.parametrize("sampler_name", SAMPLERS)
+def test_scaled_is_what_it_is_without_a_schedule(wan, positive, negative, sampler_name):
+    condition = given(LATENT, "0, 3", "0, 0.4")
+    planned, _ = scheduled("scaled", condition)
+    before = run(wan, positive, negative, LATENT, condition, sampler_name=sampler_name)
+    assert torch.equal(run(wan, positive, negative, LATENT, planned, sampler_name=sampler_name), before)
+    alone, _ = scheduled(lag=0)
+    plain = run(wan, positive, negative, LATENT, sampler_name=sampler_name)
+    assert torch.equal(run(wan, positive, negative, LATENT, alone, sampler_name=sampler_name), plain)
+
+
+@pytest.mark.parametrize("sampler_name", SAMPLERS)
+def test_every_sampler_goes_through_the_table_as_euler_does(wan, positive, negative, sampler_name):
+    """Frames that wait keep their noise, what is clean does not move and is told 0, and the result is that of the plain loop."""
+    condition = given(LATENT, "0, 3", "0, 0.5")
+    planned, clock = scheduled(condition=condition)
+    seen, before = [], clock.clone()
+    sampled.watch_network(wan, seen)
+    result = advanced(wan, planned, clock, positive, negative, sampler=sampler_name)
+    frames = FORMAT.process_in(random_frames(2))
+    start = FORMAT.process_in(torch.zeros(1, 16, 5, 4, 4)) * 0 + custom.Noise_RandomNoise(7).generate_noise(LATENT)
+    start[:, :, 0] = frames[:, :, 0]
+    start[:, :, 3] = 0.5 * start[:, :, 3] + 0.5 * frames[:, :, 1]
+    expected = plain_loop(wan, planned.table(), start, positive)
+    shifting = ("sde", "seeds", "sa_solver", "er_sde")
+    free = FORMAT.process_in(result)[:, :, 1:] - expected[:, :, 1:]
+    assert free.abs().max() < (2e-3 if any(word in sampler_name for word in shifting) else 1e-4)
+    assert torch.equal(result[:, :, :1], random_frames(2)[:, :, :1]) and torch.equal(clock, before)
+    for latent, told in seen:
+        assert told[0, 0] == 0 and (latent[:, :, 0] - frames[:, :, 0]).abs().max() < 1e-5
+        waiting = [frame for frame in (1, 2, 4) if told[0, frame] == 1000]
+        assert (latent[:, :, waiting] - start[:, :, waiting]).abs().max() < 1e-4 if waiting else True
+
+
+@pytest.mark.parametrize("name", DELAYS)
+@pytest.mark.parametrize("noise", [None, "0, 0", "0.3, 0.6"])
+def test_ksampler_drives_the_clock(wan, positive, negative, name, noise):
+    """Its own steps, scheduler and shift make the grid; SamplerCustomAdvanced with the same grid gives the same."""
+    condition = None if noise is None else given(LATENT, "0, 4", noise)
+    planned, _ = scheduled(condition=condition, steps=9, shift=2.0, **DELAYS[name])
+    by_hand, clock = scheduled(condition=condition, sigmas=flow_match_sigmas(4), **DELAYS[name])
+    result = run(wan, positive, negative, LATENT, planned, cfg=3.0)
+    assert (result - advanced(wan, by_hand, clock, positive, negative, cfg=3.0)).abs().max() < 1e-5
+    hold, _ = scheduled("hold", condition)
+    assert run(wan, positive, negative, LATENT, hold).isfinite().all()
+
+
+@pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m", "heun", "euler_ancestral"])
+@pytest.mark.parametrize("kind", ["delay", "hold"])
+def test_a_run_in_pieces_is_the_whole_run(wan, positive, negative, kind, sampler_name):
+    planned, clock = scheduled(kind, given(LATENT, "0, 4", "0, 0.5"))
+    ours, target = PusaApplyCondition.execute(wan, LATENT, planned, 5.0)
+    guider = custom.CFGGuider.execute(ours, positive, negative, 1.0)[0]
+    sampler = custom.KSamplerSelect.execute(sampler_name)[0]
+    sample, noise = custom.SamplerCustomAdvanced.execute, custom.Noise_RandomNoise(7)
+    whole = sample(noise, guider, sampler, clock, target)[0]["samples"]
+    table_frames = [1, 2, 3] if kind == "delay" else [4]
+    for row in range(1, len(clock) - 1):
+        first = sample(noise, guider, sampler, clock[: row + 1], target)[0]
+        second = sample(custom.Noise_EmptyNoise(), guider, sampler, clock[row:], first)[0]["samples"]
+        assert second.isfinite().all() and torch.equal(second[:, :, 0], whole[:, :, 0])
+        if sampler_name == "euler":
+            assert (second - whole)[:, :, table_frames].abs().max() < 2e-3
+
+
+def loop_with_fresh_noise(model, condition, start, clean, clock, prompt, seed, until):
+    """The plain loop with frames that are shown with fresh noise and told its level."""
+    x, network, m = start.clone(), model.model.diffusion_model, dict(zip(condition.positions, condition.multipliers))
+    with torch.inference_mode():
+        for row, (level, following) in enumerate(zip(clock, clock[1:])):
+            told = torch.full((1, x.shape[2]), float(level))
+            for index, frame in enumerate(m):
+                share = m[frame] if row < until else 0.0
+                told[0, frame] = share
+                x[:, :, frame] = (1 - share) * clean[:, :, index] + share * fresh_noise(clean[:, :, index], seed, row, frame)
+            x = x + (following - level) * network(x, 1000 * told, prompt[0][0])
+    return x
+
+
+@pytest.mark.parametrize("choice, until", [("always", 99), ("steps", 2)])
+def test_given_frames_with_fresh_noise(wan, positive, negative, choice, until):
+    """Shown at m in every row, told m, returned as they are; the free frames are those of the loop that does it by hand."""
+    frames = random_frames(2)
+    condition = PusaLatentFrames.execute(LATENT, {"samples": frames}, "0, 1", "0.02, 0.3", renoise=choice, renoise_steps=2)[0]
+    result = run(wan, positive, negative, LATENT, condition)
+    start = custom.Noise_RandomNoise(7).generate_noise(LATENT)
+    expected = loop_with_fresh_noise(wan, condition, start, FORMAT.process_in(frames), flow_match_sigmas(4), positive, 7, until)
+    assert torch.equal(result[:, :, :2], frames)
+    assert (FORMAT.process_in(result) - expected)[:, :, 2:].abs().max() < 1e-4
+    assert torch.equal(run(wan, positive, negative, LATENT, condition), result)
+    other = run(wan, positive, negative, LATENT, condition, seed=8)
+    assert not torch.equal(other[:, :, 2:], result[:, :, 2:])
+    for sampler_name in ("heun", "euler_ancestral"):
+        again = run(wan, positive, negative, LATENT, condition, sampler_name=sampler_name, cfg=3.0)
+        assert again.isfinite().all() and torch.equal(again[:, :, :2], frames)
+
+
+def test_once_is_what_it_was(wan, positive, negative):
+    frames = {"samples": random_frames(1)}
+    before = PusaLatentFrames.execute(LATENT, frames, "0", "0.3")[0]
+    named = PusaLatentFrames.execute(LATENT, frames, "0", "0.3", renoise="once", renoise_steps=5)[0]
+    assert torch.equal(run(wan, positive, negative, LATENT, named), run(wan, positive, negative, LATENT, before))
+    free = PusaLatentFrames.execute(LATENT, frames, "0", "1", renoise="always")[0]
+    assert torch.equal(run(wan, positive, negative, LATENT, free), run(wan, positive, negative, LATENT))
+
+
+def test_what_cannot_be_scheduled_is_said(wan, wan_low, positive, negative):
+    planned, clock = scheduled(condition=given(LATENT, "0", "0"))
+    with pytest.raises(ValueError, match="has a schedule already"):
+        PusaLatentFrames.execute(LATENT, {"samples": random_frames(1)}, "2", "0", planned)
+    with pytest.raises(ValueError, match="has a schedule already"):
+        scheduled(condition=planned)
+    with pytest.raises(InputError, match="both sides of the boundary"):
+        run(wan, positive, negative, LATENT, planned, model_low=wan_low)
+    with pytest.raises(ValueError, match="`block` is 9; the latent has 5"):
+        scheduled(block=9)
+    with pytest.raises(ValueError, match="does not fall"):
+        scheduled(sigmas=torch.tensor([1.0, 1.0]))
+    with pytest.raises(ValueError, match="no `often` for renoise|there is no `often`"):
+        PusaLatentFrames.execute(LATENT, {"samples": random_frames(1)}, "2", "0", renoise="often")
+
+
+def test_levels_that_are_none_of_the_clock_are_told(wan, positive, negative, caplog):
+    planned, clock = scheduled(condition=given(LATENT, "0", "0"))
+    result = advanced(wan, planned, flow_match_sigmas(7), positive, negative)
+    assert result.isfinite().all() and "none of the schedule's" in caplog.text
+    caplog.clear()
+    advanced(wan, planned, clock, positive, negative)
+    assert "schedule" not in caplog.text

@@ -10,7 +10,7 @@ from .merge import PusaMergeLora
 from .plot import PusaConditionPlot
 from .prompts import PusaLoadPrompt, PusaSavePrompt
 from .sampling import PusaApplyCondition, PusaKSampler, PusaScheduler
-from .schedule import PusaSchedule
+from .schedule import PusaRollingVideo, PusaSchedule
 
 NODES: list[type[io.ComfyNode]] = [
     PusaModelLoader,
@@ -23,6 +23,7 @@ NODES: list[type[io.ComfyNode]] = [
     PusaKSampler,
     PusaExtendVideo,
     PusaTransition,
+    PusaRollingVideo,
     PusaApplyCondition,
     PusaScheduler,
     PusaConditionPlot,

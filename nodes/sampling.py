@@ -27,19 +27,16 @@ def seed_input(tooltip: str) -> io.Input:
     return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip)
 
 
+def cfg_input() -> io.Input:
+    tip = "Guidance. About 3 for plain models, 5 for Wan2.2 5B and SkyReels-V2; exactly 1 with a distillation LoRA."
+    return io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tip)
+
+
 def schedule_inputs() -> list[io.Input]:
     """Steps, guidance, shift, sampler and scheduler, the same on every node that samples."""
     return [
         io.Int.Input("steps", default=10, min=1, max=10000, tooltip=STEPS_TIP),
-        io.Float.Input(
-            "cfg",
-            default=3.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            round=0.01,
-            tooltip="Guidance. About 3 for plain models, 5 for Wan2.2 5B and SkyReels-V2; exactly 1 with a distillation LoRA.",
-        ),
+        cfg_input(),
         shift_input(),
         io.Combo.Input(
             "sampler_name",

@@ -1,7 +1,7 @@
-"""Prompts for a part of the time: an area whose length is shorter than the clip.
+"""Prompts for a part of the time: an area whose length is shorter than the clip, or some of the rows of a schedule.
 
-ComfyUI crops the latent for such a prompt before it calls the network, and tells it the size but not the place; prompts of one size
-share a batch. The numbers of the frames go along as one more of the prompt's values, which ComfyUI crops as it does the latent.
+For the first kind ComfyUI crops the latent before it calls the network, and tells it the size but not the place; prompts of one
+size share a batch. The numbers of the frames go along as one more of the prompt's values, which ComfyUI crops as it does the latent.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from einops import repeat
 from torch import Tensor
 
 PLACES = "pusa_places"
+ROWS = "pusa_rows"  # of a schedule, [first, last) that a prompt is for
 
 
 def with_places(prompts: list[dict[str, Any]] | None, x: Tensor) -> list[dict[str, Any]] | None:
@@ -33,3 +34,8 @@ def with_places(prompts: list[dict[str, Any]] | None, x: Tensor) -> list[dict[st
 def _in_part(prompt: dict[str, Any]) -> bool:
     """Whether a prompt's area has a place in time; areas in space have height and width alone."""
     return len(prompt.get("area") or ()) == 6
+
+
+def of_row(prompts: list[dict[str, Any]] | None, row: int) -> list[dict[str, Any]] | None:
+    """Those prompts of one call that are for a row of a schedule, and those for all of it."""
+    return prompts and [prompt for prompt in prompts if ROWS not in prompt or prompt[ROWS][0] <= row < prompt[ROWS][1]]

@@ -35,7 +35,7 @@ from .lora.on_model import check_lora_once
 from .network.call import call_per_frame
 from .network.modulation import exchange_vace_blocks
 from .noising import per_frame_noising
-from .part_of_time import PLACES, with_places
+from .part_of_time import PLACES, of_row, with_places
 from .paths.own_path import OwnPath, needs_own_path
 from .paths.table_path import TablePath
 from .run import KEY, Run, begun, check_begun, run_of
@@ -78,6 +78,8 @@ def apply_condition(model, condition: Condition, node: str | None = None, grid: 
         patched.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, patch.sampler_sample)
         patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, patch.predict_noise)
         patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, patch.calc_cond_batch)
+        if table is not None and table.windows is not None:
+            patched.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, patch.prepare_sampling)
         if network.own_forward is None:
             patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, patch.diffusion_model)
     return patched
@@ -200,6 +202,7 @@ class FramePatch:
         run.shares, level = run.multipliers.clone(), sigma.flatten()[0].clamp_min(SMALL)
         if run.table_path is not None:
             run.shares[run.table_path.frames] = (run.table_path.at(sigma) / level).to(run.shares)
+            run.seen = run.table_path.window(sigma)
         if self.renoised is None:
             return x
         row = sum(each >= float(level) - SAME_LEVEL for each in run.clock) - 1
@@ -208,7 +211,10 @@ class FramePatch:
         return self.renoised.shown(x, row, seed or 0)
 
     def calc_cond_batch(self, executor, model, conds, x_in, timestep, model_options):
-        """Prompts for a part of the time bring along which frames they are given."""
+        """Prompts for a part of the time bring along which frames they are given; of those for a part of a schedule, its own."""
+        if self.table is not None:
+            row = min(self.table.row(float(timestep.flatten()[0]))[0], self.table.rows - 1)
+            conds = [of_row(prompts, row) for prompts in conds]
         return executor(model, [with_places(prompts, x_in) for prompts in conds], x_in, timestep, model_options)
 
     def diffusion_model(
@@ -221,7 +227,19 @@ class FramePatch:
         if x.shape[2] != multipliers.shape[1]:
             raise InputError(f"the model was given {x.shape[2]} latent frames, the Pusa condition has {multipliers.shape[1]}.")
         call = {"context": context, "clip_fea": clip_fea, "time_dim_concat": time_dim_concat, **kwargs}
-        return call_per_frame(executor, self.network, multipliers, x, timestep, transformer_options, call)
+        if run.seen is None:
+            return call_per_frame(executor, self.network, multipliers, x, timestep, transformer_options, call)
+        frames = slice(*run.seen)
+        part = call_per_frame(executor, self.network, multipliers[:, frames], x[:, :, frames], timestep, transformer_options, call)
+        velocity = part.new_zeros(*part.shape[:2], x.shape[2], *part.shape[3:])  # what is not seen does not move
+        velocity[:, :, frames] = part
+        return velocity
+
+    def prepare_sampling(self, executor, model, noise_shape, *args, **kwargs):
+        """ComfyUI makes room for a window of the schedule, not for the whole clip."""
+        shape = list(noise_shape)
+        shape[2] = max(high - low for low, high in self.table.windows)
+        return executor(model, shape, *args, **kwargs)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ class Run:
         shares: the level of each frame by that of the clock, [T], of the call under way; m but for frames of a table.
         own_path: of the condition frames, where they take one.
         table_path: of frames whose level is not a share of the clock.
+        seen: latent frames [low, high) that the network is given in the call under way; None for all.
         clock: levels of the rows that fresh noise is counted by.
         retained: latent frames that every context window sees at its start.
     """
@@ -47,6 +48,7 @@ class Run:
     shares: Tensor | None = None
     own_path: OwnPath | None = None
     table_path: TablePath | None = None
+    seen: tuple[int, int] | None = None
     clock: list[float] = field(default_factory=list)
     retained: list[int] = field(default_factory=list)
     _predicting: int = 0

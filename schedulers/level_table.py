@@ -193,6 +193,7 @@ class Recipe:
         kind: scaled, hold or delay.
         lag, block, order: of delay.
         grid: levels of each frame, K + 1 of them, falling; a sampler that has a grid of its own puts that in its place.
+        window: latent frames that the network sees at a time; 0 for all.
     """
 
     kind: str
@@ -200,6 +201,7 @@ class Recipe:
     block: int = 1
     order: str = "forward"
     grid: tuple[float, ...] = (1.0, 0.0)
+    window: int = 0
 
     def table(self, multipliers: Tensor, grid: Tensor | None = None) -> LevelTable:
         """The table of a clip.
@@ -214,7 +216,8 @@ class Recipe:
         grid = torch.tensor(self.grid) if grid is None else grid
         check_grid(grid, "`sigmas`")
         if self.kind == "delay":
-            return delayed(grid, multipliers, self.lag, self.block, self.order)
+            table = delayed(grid, multipliers, self.lag, self.block, self.order)
+            return with_windows(table, self.window) if self.window else table
         if self.kind not in KINDS:
             raise InputError(f"there is no kind `{self.kind[:40]}`; use {', '.join(KINDS)}.")
         return (scaled if self.kind == "scaled" else hold)(grid, multipliers)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...schedulers.level_table import LevelTable
 
 MOST = 1 - 2.0**-20  # level that a waiting frame counts as where a run begins or ends: at 1 nothing of a latent would be left
+KEPT = 6  # rows that a sampler may go back
 TOLD = 1e-4  # level of the clock below which x - D is rounding
 
 
@@ -42,6 +43,11 @@ class TablePath:
         row, part = self.table.row(_number(sigma))
         return self.levels[row] if not part else torch.lerp(self.levels[row], self.levels[row + 1], part)
 
+    def window(self, sigma: Tensor) -> tuple[int, int] | None:
+        """The frames that the network sees at a level of the clock; None for all."""
+        row = min(self.table.row(_number(sigma))[0], self.table.rows - 1)
+        return None if self.table.windows is None else self.table.windows[row]
+
     def begin(self, model_sampling, x: Tensor, sigma: Tensor, noise: Tensor, latent_image: Tensor) -> None:
         """Take the noised latent that enters the sampler at a level of the clock; later calls change nothing."""
         if not self.states:
@@ -68,6 +74,9 @@ class TablePath:
             for later in [each for each in self.states if each > row]:
                 del self.states[later]
                 self.velocities.pop(later, None)
+            for kept in (self.states, self.velocities):
+                for earlier in [each for each in kept if each < row - KEPT]:
+                    del kept[earlier]
         return own - per_frame(self.at(sigma)).to(own) * velocity
 
     def finish(self, samples: Tensor, sigma: Tensor) -> Tensor:

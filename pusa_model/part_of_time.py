@@ -1,7 +1,7 @@
 """Prompts for a part of the time: an area whose length is shorter than the clip, or some of the rows of a schedule.
 
 For the first kind ComfyUI crops the latent before it calls the network, and tells it the size but not the place; prompts of one
-size share a batch. The numbers of the frames go along as one more of the prompt's values, which ComfyUI crops as it does the latent.
+size share a batch. The numbers of the frames go along as one more of the prompt's values, which ComfyUI crops with the latent.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def check_half(vae, half: str) -> None:
         if not first.isfinite().all() or not first.any() or isinstance(module, nn.GroupNorm) and first.abs().max() > ABSURD:
             raise InputError(
                 f"the file of the VAE holds no {half}: Mochi's official encoder.safetensors and decoder.safetensors are each one "
-                "half. Join them with `python dev.py download mochi`, or use a file that holds both."
+                "half. In this pack's folder `python -m devtools.weights.join ENCODER DECODER WHOLE` makes one file of two, and "
+                "`python dev.py download mochi` fetches and joins them."
             )
 
 

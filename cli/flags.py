@@ -12,6 +12,7 @@ Make videos on a ComfyUI server that has this pack, or on several. The graphs of
 and posted; whatever you leave out stays as it is there."""
 MORE_EXAMPLES = """\
   python -m cli i2v --inputs pictures --output_dir videos --server http://gpu1:8188 --server http://gpu2:8188
+  python -m cli i2v --model mochi --prompt "She turns to the sea" --image_paths beach.jpg --cond_position 21 --noise_multipliers 0.4
   python -m cli i2v --model nano --image_paths assets/nano/input/nano_00.png"""
 EPILOG = """\
 A file goes to the server by itself, and the video comes back into --output_dir with a record of what it was made from. The same
@@ -51,7 +52,7 @@ def parse(arguments: list) -> argparse.Namespace:
     elif not task.least <= len(files) <= task.most:
         allowed = f"{task.least} to {task.most}" if task.least < task.most else task.least
         top.error(f"{flag} takes {allowed} for {given.task}, not {len(files)}" + (", or give --inputs" if task.suffixes else ""))
-    if given.lightx2v and given.model == "nano":
+    if given.lightx2v and given.model not in ("wan21", "wan22"):
         top.error("--lightx2v belongs to wan21 and wan22")
     given.server = list(dict.fromkeys(given.server or [SERVER]))
     return given
@@ -66,7 +67,7 @@ def _parser(make, *arguments, **words):
 
 def _graph_flags(command) -> None:
     group = command.add_argument_group("graph")
-    text = "which graphs: Wan2.2 (default), Wan2.1, or nano, the embedded model"
+    text = "which graphs: Wan2.2 (default), Wan2.1, Mochi 1 with Pusa V0.5, or nano, the embedded model"
     group.add_argument("--model", choices=MODELS, default="wan22", help=text)
     group.add_argument("--lightx2v", action="store_true", help="the graph with the LightX2V LoRA: 4 steps, cfg 1")
     group.add_argument("--graph", type=Path, metavar="FILE", help="a graph of your own in place of these, saved with Export (API)")
@@ -86,8 +87,8 @@ def _given_flags(command, name: str, task: Task) -> None:
         text += ", its prompt in a .txt of the same name beside it" if task.files else ", which holds the prompt"
         group.add_argument("--inputs", type=folder, metavar="FOLDER", help=text)
     if task.files and name != "transition":
-        text = "latent frames of what is given, as 0,10,20 or last; latent frame 0 is one frame, each further one is four"
-        text += ". Here it sets the overlap" if name == "extend" else ""
+        text = "latent frames of what is given, as 0,10,20 or last; latent frame 0 is one frame, each further one is four, or six"
+        text += " with Mochi. Here it sets the overlap" if name == "extend" else " with Mochi"
         group.add_argument("--cond_position", type=positions, metavar="LIST", help=text)
     if task.files:
         text = "how far given frames may change, 0 (not at all) to 1 (free): one for all, or a list"
@@ -115,19 +116,20 @@ def _sampling_flags(command, task: Task) -> None:
     text = "Wan2.2: noise level below which the low-noise expert samples"
     add("--switch_DiT_boundary", type=number(float, 0, 1), metavar="X", help=text)
     add("--seed", type=number(int, 0, 2**64 - 1), metavar="N", help="another seed is another video")
-    add("--shift", type=number(float, 0.01, 100), metavar="X", help="timestep shift; Pusa uses 5")
+    add("--shift", type=number(float, 0.01, 100), metavar="X", help="timestep shift; Pusa uses 5, with Mochi none")
     add("--sampler", metavar="NAME", help="a sampler of ComfyUI; euler is the official one")
-    add("--scheduler", metavar="NAME", help="a scheduler of KSampler (Pusa); flow_match is the official one")
+    text = "a scheduler of KSampler (Pusa); flow_match is the official one, linear_quadratic that of Mochi"
+    add("--scheduler", metavar="NAME", help=text)
     if task.sampler == "PusaKSampler":
         add("--width", type=number(int, 16, 16384, 16), metavar="N", help="of the video, a multiple of 16")
         add("--height", type=number(int, 16, 16384, 16), metavar="N", help="the same")
-        add("--num_frames", type=number(int, 1, 16381, 4, 1), metavar="N", help="length of the video, 4n + 1")
-        add("--fps", type=number(float, 1, 120), metavar="X", help="frames per second of the file; Wan moves at 16")
+        add("--num_frames", type=number(int, 1, 16381), metavar="N", help="length of the video: 4n + 1, Mochi 6n + 1")
+        add("--fps", type=number(float, 1, 120), metavar="X", help="frames per second of the file; Wan moves at 16, Mochi at 30")
         return
     extend = task.sampler == "PusaExtendVideo"
-    add("--overlap", type=number(int, 1 if extend else 5, 8001, 4, 1), metavar="N", help="given frames of the clip, 4n + 1")
-    text = "new frames of a hop, a multiple of 4" if extend else "new frames between, 4n - 1"
-    add("--new_frames", type=number(int, 4, 8000, 4) if extend else number(int, 3, 7999, 4, 3), metavar="N", help=text)
+    add("--overlap", type=number(int, 1, 8001), metavar="N", help="given frames of the clip: 4n + 1, Mochi 6n + 1")
+    text = "new frames of a hop: a multiple of 4, Mochi of 6" if extend else "new frames between: 4n - 1, Mochi 6n - 1"
+    add("--new_frames", type=number(int, 1, 8000), metavar="N", help=text)
     if extend:
         add("--hops", type=number(int, 1, 1000), metavar="N", help="how many times the clip is extended")
         add("--direction", choices=("forwards", "backwards"), help="what comes after the clip, or what came before it")
@@ -143,16 +145,16 @@ def _server_flags(command) -> None:
     add("--output_dir", type=Path, default=Path("outputs"), metavar="FOLDER", help="where the videos go (default outputs)")
 
 
-def number(kind: type, least, most, step: int = 1, first: int = 0):
-    """A type for argparse: a number in a range; whole numbers may be bound to `first` plus multiples of `step`."""
-    rule = f" that is {f'{step}n + {first}' if first else f'a multiple of {step}'}" if step > 1 else ""
+def number(kind: type, least, most, step: int = 1):
+    """A type for argparse: a number in a range; whole numbers may be bound to multiples of `step`."""
+    rule = f" that is a multiple of {step}" if step > 1 else ""
 
     def read(text: str):
         try:
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or not least <= value <= most or (step > 1 and value % step != first):
+        if value is None or not least <= value <= most or (step > 1 and value % step):
             what = "whole number" if kind is int else "number"
             raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {least} to {most}{rule}")
         return value

@@ -51,7 +51,7 @@ def planned(given) -> tuple:
     try:
         check_lengths(graph, task, settings)
         if folder := given_folder(given):
-            return folder_jobs(graph, task, settings, folder, given.output_dir)
+            return folder_jobs(graph, task, settings, folder, given.output_dir, getattr(given, "prompt_dir", None))
         return [one_job(graph, task, given.task, settings, given.output_dir)], {}
     except GraphError as error:
         raise GraphError(f"{name}: {error}") from None

@@ -39,6 +39,12 @@ def causal_copy(vae):
     return copied
 
 
+def check_whole(vae) -> None:
+    """Refuse a VAE that was read from one half, see ``check_half``."""
+    for half in ("encoder", "decoder"):
+        check_half(vae, half)
+
+
 def check_half(vae, half: str) -> None:
     """Refuse a VAE whose file was only its other half; ComfyUI loads that, and leaves the weights of this one as memory was.
 

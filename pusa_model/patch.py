@@ -47,7 +47,8 @@ SAME = 0.01  # of the largest value: more than half precision makes of a clean f
 def apply_condition(model, condition: Condition, node: str | None = None):
     """Clone a MODEL so that every native sampler drives it with the condition's per-frame levels.
 
-    A condition whose multipliers are all 1 adds nothing: the clone then samples bit for bit like the model.
+    A condition whose multipliers are all 1 adds nothing: the clone then samples bit for bit like the model, but for the rule that
+    a family has for empty prompts.
 
     Args:
         model: ModelPatcher of a family in the table.
@@ -62,10 +63,9 @@ def apply_condition(model, condition: Condition, node: str | None = None):
         raise InputError(
             "the model already carries a Pusa condition. Chain condition nodes through their `condition` input and apply them once."
         )
-    patched = model.clone()
+    patched, network = model.clone(), network_record(model)
     multipliers = condition.vector()
     if bool((multipliers < 1).any()):
-        network = network_record(model)
         if network.one_number:
             exchange_forwards(patched)
             exchange_vace_blocks(patched)
@@ -79,6 +79,8 @@ def apply_condition(model, condition: Condition, node: str | None = None):
         patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, KEY, patch.calc_cond_batch)
         if network.own_forward is None:
             patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, patch.diffusion_model)
+    elif network.own_forward is not None:
+        network.own_forward(patched, [])
     return patched
 
 

@@ -141,7 +141,7 @@ def sample(
     if condition is not None:
         samples = condition_latent(model, samples, condition)
         models = [apply_condition(each, condition) for each in models]
-    if not conditioned:
+    else:
         used = [*positive, *(negative if guidance != (1, 1) else ())]
         models = [with_text_rule(each, used) for each in models]
 

@@ -11,6 +11,7 @@ import host_comfyui
 import mochi
 import pytest
 import tiny
+from films import write_film
 from pusa.pusa_model.prompts.stored import pack_prompt
 from safetensors.torch import save_file
 
@@ -31,6 +32,8 @@ def base(tmp_path_factory):
         (base / folder).mkdir(parents=True)
     os.symlink(host_comfyui.ROOT, base / "custom_nodes" / "pusa", target_is_directory=True)
     shutil.copytree(host_comfyui.ROOT / "assets" / "input", base / "input")
+    for film in (base / "input").glob("*.mp4"):
+        write_film(film, 24)
     code = f"import sys; sys.path[:0] = {[str(host_comfyui.ROOT / 'tests' / 'host')]!r}; from stand_in_mochi import *\n"
     (base / "custom_nodes" / "stand_in.py").write_text(code)
     for name, (features, options) in {"positive": mochi.random_prompt()[0], "negative": mochi.empty_prompt()[0]}.items():
@@ -75,8 +78,11 @@ def test_a_graph_makes_a_video(base, server, name):
             return await client.run(small(name))
 
     (file,) = [file for file in asyncio.run(run()) if file.filename.endswith(".mp4")]
-    with av.open(str(file.path(base))) as container:
-        stream = container.streams.video[0]
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        assert stream.average_rate in (30, 16)
-    assert len(frames) > 50 if name in JOINED else len(frames) == 25
+    frames, given = count(file.path(base)), count(base / "input" / "harbour_before.mp4")
+    assert frames > given if name in JOINED else frames == 25
+
+
+def count(path):
+    """Frames of a film."""
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))

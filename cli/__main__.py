@@ -7,6 +7,7 @@ import signal
 import sys
 
 from .flags import parse
+from .graph.geometry import check_lengths
 from .graph.links import GraphError
 from .graph.settings import Settings
 from .graph.tasks import TASKS, read_graph, task_graph
@@ -48,8 +49,9 @@ def planned(given) -> tuple:
         name, graph = task_graph(task, given.model, given.lightx2v)
     settings = Settings.from_flags(vars(given))
     try:
+        check_lengths(graph, task, settings)
         if folder := given_folder(given):
-            return folder_jobs(graph, task, settings, folder, given.output_dir)
+            return folder_jobs(graph, task, settings, folder, given.output_dir, getattr(given, "prompt_dir", None))
         return [one_job(graph, task, given.task, settings, given.output_dir)], {}
     except GraphError as error:
         raise GraphError(f"{name}: {error}") from None

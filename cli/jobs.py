@@ -73,8 +73,11 @@ def one_job(graph: dict, task: Task, name: str, settings: Settings, folder: Path
     return Job("_".join(parts), filled, folder / f"{'_'.join(parts)}.mp4")
 
 
-def folder_jobs(graph: dict, task: Task, settings: Settings, inputs: Path, folder: Path) -> tuple:
+def folder_jobs(graph: dict, task: Task, settings: Settings, inputs: Path, folder: Path, prompts: Path | None = None) -> tuple:
     """A job for each file of a folder, named as the file.
+
+    Args:
+        prompts: the folder of their prompts; None where these lie beside them.
 
     Returns:
         (jobs, {name: why it cannot be one}).
@@ -94,26 +97,27 @@ def folder_jobs(graph: dict, task: Task, settings: Settings, inputs: Path, folde
             raise GraphError(f"--output_dir: {video} would replace the clip that it is made from; choose another folder")
         seen[file.stem] = file
         try:
-            jobs.append(Job(file.stem, fill(graph, task, of_file(graph, task, settings, file)), video))
+            jobs.append(Job(file.stem, fill(graph, task, of_file(graph, task, settings, file, prompts)), video))
         except GraphError as error:
             failures[file.stem] = str(error)
     return jobs, failures
 
 
-def of_file(graph: dict, task: Task, settings: Settings, file: Path) -> Settings:
-    """Settings with a file of the folder, and the prompt that lies beside it."""
-    beside = file.with_suffix(".txt")
+def of_file(graph: dict, task: Task, settings: Settings, file: Path, prompts: Path | None) -> Settings:
+    """Settings with a file of the folder, and its prompt."""
+    text = (prompts or file.parent) / f"{file.stem}.txt"
     stored = not any(node["class_type"] == "CLIPTextEncode" for node in graph.values())
     name = "prompt_file" if stored else "prompt"
     changes = {"pictures": {"image_paths": (file,)}, "videos": {"video_paths": (file,)}}.get(task.files, {})
     try:
-        prompt = beside.read_text(encoding="utf-8").strip()
+        prompt = text.read_text(encoding="utf-8").strip()
         if not prompt:
-            raise GraphError(f"{beside} is empty; it holds the prompt")
+            raise GraphError(f"{text} is empty; it holds the prompt")
         changes[name] = (prompt,)
     except FileNotFoundError:
         if not stored and not settings.prompt:
-            raise GraphError(f"there is no prompt {beside.name} beside {file.name}, and no --prompt for all") from None
+            where = f"in {prompts}" if prompts else f"beside {file.name}"
+            raise GraphError(f"there is no prompt {text.name} {where}, and no --prompt for all") from None
     except (OSError, UnicodeError) as error:
-        raise GraphError(f"{beside} cannot be read as text in UTF-8: {error}") from None
+        raise GraphError(f"{text} cannot be read as text in UTF-8: {error}") from None
     return dataclasses.replace(settings, **changes)

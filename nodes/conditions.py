@@ -12,7 +12,10 @@ from ..schedulers.grammar import decimal_comma, noise_values, position_terms
 from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, say
 from .shared.verdict import Mistakes
 
-VAE_TIP = "The VAE of the model: the Wan2.1 VAE for Wan2.1, Wan2.2 A14B and SkyReels-V2; the Wan2.2 VAE for Wan2.2 TI2V 5B."
+VAE_TIP = (
+    "The VAE of the model: the Wan2.1 VAE for Wan2.1, Wan2.2 A14B and SkyReels-V2; the Wan2.2 VAE for Wan2.2 TI2V 5B; for Mochi a "
+    "file that holds both encoder and decoder."
+)
 LATENT_TIP = "The latent that will be sampled. Only its size and length are used; connect the same one to the sampler."
 CHAIN_TIP = "A condition to add to: chain condition nodes to mix pictures, clips and latents on one timeline."
 NOISE_TIP = (
@@ -121,8 +124,8 @@ class PusaKeyframes(io.ComfyNode):
                     default="causal",
                     advanced=True,
                     tooltip=(
-                        "How a picture after frame 0 is encoded: causal as a group of four frames behind a primer, as the video "
-                        "VAE expects there, still alone (official, reads as four frames at rest)."
+                        "How a picture after frame 0 is encoded: causal as a group of four frames (Mochi: six) behind a primer, as "
+                        "the video VAE expects there, still alone (official, reads as so many frames at rest)."
                     ),
                 ),
                 condition_input(CHAIN_TIP),
@@ -178,7 +181,8 @@ class PusaVideoFrames(io.ComfyNode):
                 io.Vae.Input("vae", tooltip=VAE_TIP),
                 io.Latent.Input("latent", tooltip=LATENT_TIP),
                 io.Image.Input(
-                    "video", tooltip="The frames of the clip, at 16 frames per second for Wan, 24 for Wan2.2 5B and SkyReels-V2."
+                    "video",
+                    tooltip="The frames of the clip, at 16 per second for Wan, 24 for Wan2.2 5B and SkyReels-V2, 30 for Mochi.",
                 ),
                 io.Combo.Input(
                     "take",
@@ -199,8 +203,8 @@ class PusaVideoFrames(io.ComfyNode):
                     options=["start", "end"],
                     default="start",
                     tooltip=(
-                        "Where in the new video they go. 4n + 1 frames fill n + 1 latent frames at the start, n at the end "
-                        "(the first frame only primes the video VAE there)."
+                        "Where in the new video they go. 4n + 1 frames (Mochi: 6n + 1) fill n + 1 latent frames at the start, n at "
+                        "the end (the first frame only primes the video VAE there)."
                     ),
                 ),
                 io.String.Input("noise", default="0.0, 0.3, 0.4, 0.5", tooltip=NOISE_TIP + CLIP_NOISE_TIP),

@@ -67,8 +67,9 @@ def resample_input(optional: bool = False) -> io.Input:
         default="keep",
         optional=optional,
         tooltip=(
-            "Wan moves at 16 frames per second, Wan2.2 5B and SkyReels-V2 at 24. keep takes the frames of a clip of another rate "
-            "as they are, so it seems slower or faster; nearest and blend go there and back, by the nearest frame or a mix of two."
+            "Wan moves at 16 frames per second, Wan2.2 5B and SkyReels-V2 at 24, Mochi at 30. keep takes the frames of a clip "
+            "of another rate as they are, so it seems slower or faster; nearest and blend go there and back, by the nearest frame "
+            "or a mix of two."
         ),
     )
 
@@ -143,7 +144,7 @@ class PusaExtendVideo(io.ComfyNode):
                     min=1,
                     max=8001,
                     step=2,  # of what all families take
-                    tooltip="Frames that each hop is given to go on from: 4n + 1. More carry the motion and the scene further.",
+                    tooltip="Frames that each hop goes on from: 4n + 1, for Mochi 6n + 1. More carry motion and scene further.",
                 ),
                 io.Int.Input(
                     "new_frames",
@@ -152,8 +153,8 @@ class PusaExtendVideo(io.ComfyNode):
                     max=8000,
                     step=2,  # of what all families take
                     tooltip=(
-                        "Frames that each hop adds, a multiple of 4. Wan is at home where overlap and new frames make 81, Wan2.2 "
-                        "5B at 121, SkyReels-V2 at 97."
+                        "Frames that each hop adds, a multiple of 4, for Mochi of 6. Wan is at home where overlap and new frames "
+                        "make 81, Wan2.2 5B at 121, SkyReels-V2 at 97, Mochi at 163."
                     ),
                 ),
                 io.Int.Input("hops", default=1, min=1, max=1000, tooltip="How many times the video is extended."),
@@ -231,7 +232,7 @@ class PusaTransition(io.ComfyNode):
                     min=5,
                     max=8001,
                     step=2,  # of what all families take
-                    tooltip="Frames of either end that the model is given: 4n + 1. More carry the motion further.",
+                    tooltip="Frames of either end that the model is given: 4n + 1, for Mochi 6n + 1. More carry motion further.",
                 ),
                 io.Int.Input(
                     "new_frames",
@@ -240,8 +241,8 @@ class PusaTransition(io.ComfyNode):
                     max=7999,
                     step=2,  # of what all families take
                     tooltip=(
-                        "New frames between: 4n - 1. Wan is at home where they and both overlaps make 81, Wan2.2 5B at 121, "
-                        "SkyReels-V2 at 97."
+                        "New frames between: 4n - 1, for Mochi 6n - 1. Wan is at home where they and both overlaps make 81, Wan2.2 "
+                        "5B at 121, SkyReels-V2 at 97, Mochi at 163."
                     ),
                 ),
                 io.String.Input("noise", default="0", tooltip=NOISE_TIP),

@@ -120,7 +120,7 @@ class PusaModelLoader(ModelLoader):
             category=CATEGORY,
             description=(
                 "Loads a Wan text-to-video model with its Pusa LoRA, and a distillation LoRA if you want one, in one node; Wan2.2 "
-                "5B and SkyReels-V2 DF without."
+                "5B, SkyReels-V2 DF and Mochi 1 with Pusa V0.5 without."
             ),
             search_aliases=[
                 "load wan",
@@ -131,12 +131,15 @@ class PusaModelLoader(ModelLoader):
                 "wan2.2 5b",
                 "skyreels",
                 "vace",
+                "mochi",
             ],
             inputs=[
-                model_input("unet_name", "The Wan text-to-video file in models/diffusion_models."),
+                model_input("unet_name", "The Wan text-to-video file in models/diffusion_models, or pusa_v0_dit for Mochi."),
                 dtype_input(),
                 lora_input(
-                    "lora_name", "The Pusa LoRA file in models/loras; none for Wan2.2 5B and SkyReels-V2 DF.", others=[NO_LORA]
+                    "lora_name",
+                    "The Pusa LoRA file in models/loras; none for Wan2.2 5B, SkyReels-V2 DF and Mochi.",
+                    others=[NO_LORA],
                 ),
                 strength_input("strength", 1.4),
                 *distill_inputs(),

@@ -8,9 +8,15 @@ from ..pusa_model.guards import remarks
 from ..schedulers import flow_match_sigmas
 from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, warner
 
-SHIFT_TIP = "Timestep shift of the model; replaces an earlier one. Pusa uses 5, more keeps the noise high for longer."
-ONE_MODEL_TIP = "A Wan model with the Pusa LoRA; Wan2.2 5B and SkyReels-V2 DF need none."
-MODEL_TIP = "The Wan model with the Pusa LoRA; Wan2.2 5B and SkyReels-V2 DF need none. For Wan2.2 A14B the high-noise expert."
+SHIFT_TIP = (
+    "Timestep shift of the model; replaces an earlier one. Pusa uses 5, more keeps the noise high for longer. Mochi's scheduler "
+    "linear_quadratic takes none."
+)
+ONE_MODEL_TIP = "A Wan model with the Pusa LoRA; Wan2.2 5B, SkyReels-V2 DF and Mochi (Pusa V0.5) need none."
+MODEL_TIP = (
+    "The Wan model with the Pusa LoRA; Wan2.2 5B, SkyReels-V2 DF and Mochi (Pusa V0.5) need none. For Wan2.2 A14B the high-noise "
+    "expert."
+)
 STEPS_TIP = "Sampling steps. 10 or more; 4 with a LightX2V distillation LoRA."
 
 
@@ -28,7 +34,9 @@ def seed_input(tooltip: str) -> io.Input:
 
 
 def cfg_input() -> io.Input:
-    tip = "Guidance. About 3 for plain models, 5 for Wan2.2 5B and SkyReels-V2; exactly 1 with a distillation LoRA."
+    tip = (
+        "Guidance. About 3 for plain models, 5 for Wan2.2 5B and SkyReels-V2, 4.5 for Mochi; exactly 1 with a distillation LoRA."
+    )
     return io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tip)
 
 
@@ -48,7 +56,7 @@ def schedule_inputs() -> list[io.Input]:
             "scheduler",
             options=sampling.SCHEDULERS,
             default=sampling.FLOW_MATCH,
-            tooltip="flow_match is the official schedule, exact for any number of steps.",
+            tooltip="flow_match is the official schedule, exact for any number of steps; Mochi's is linear_quadratic.",
         ),
     ]
 
@@ -93,7 +101,8 @@ class PusaKSampler(io.ComfyNode):
             category=CATEGORY,
             description=(
                 "A KSampler that gives every latent frame its own timestep, so that condition frames stay as clean as you "
-                "say. Drives one Wan model, or the Wan2.2 high and low noise pair. Without a condition it is text-to-video."
+                "say. Drives one Wan or Mochi model, or the Wan2.2 high and low noise pair. Without a condition it is "
+                "text-to-video."
             ),
             search_aliases=["ksampler", "pusa sampler", "image to video", "vectorized timestep", "flowmatch_pusa", "wan sampler"],
             inputs=[
@@ -168,7 +177,7 @@ class PusaApplyCondition(io.ComfyNode):
                 io.Model.Input("model", tooltip=ONE_MODEL_TIP),
                 io.Latent.Input("latent", tooltip="The latent to sample, of the size the condition was made for."),
                 PusaCondition.Input("condition", tooltip="The condition frames."),
-                shift_input(SHIFT_TIP + " A ModelSamplingSD3 node behind this one replaces it in turn."),
+                shift_input(SHIFT_TIP + " A ModelSamplingSD3 node behind this one replaces the shift in turn."),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -195,7 +204,7 @@ class PusaScheduler(io.ComfyNode):
             node_id="PusaScheduler",
             display_name="Scheduler (Pusa)",
             category=CATEGORY,
-            description="The official Pusa sigma schedule for SamplerCustomAdvanced, exact for any number of steps.",
+            description="The official Pusa sigma schedule of Wan for SamplerCustomAdvanced, exact for any number of steps.",
             search_aliases=["sigmas", "flow match scheduler", "flowmatch_pusa", "shift 5"],
             inputs=[
                 io.Int.Input("steps", default=10, min=1, max=10000, tooltip=STEPS_TIP),

@@ -199,11 +199,6 @@ class Condition:
         """Whether any frame is held below the level of the free frames (m < 1)."""
         return bool((self.vector() < 1).any())
 
-    @property
-    def acts(self) -> bool:
-        """Whether a run with it is another than one without."""
-        return self.conditioned or self.recipe is not None and self.recipe.kind != "scaled"
-
     def place(self, latent: Tensor, scale: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """A copy of a latent [B, C, T, h, w] with every frame of m < 1 written at its position; m = 1 is a free frame.
 

@@ -47,7 +47,8 @@ SMALL, SAME_LEVEL = 1e-8, 1e-6  # a level that others are divided by at least; t
 def apply_condition(model, condition: Condition, node: str | None = None, grid: Tensor | None = None):
     """Clone a MODEL so that every native sampler drives it with the condition's per-frame levels.
 
-    A condition whose multipliers are all 1 adds nothing: the clone then samples bit for bit like the model.
+    A condition whose multipliers are all 1 adds nothing: the clone then samples bit for bit like the model, but for the rule that
+    a family has for empty prompts.
 
     Args:
         model: ModelPatcher of a family in the table.
@@ -63,10 +64,9 @@ def apply_condition(model, condition: Condition, node: str | None = None, grid: 
         raise InputError(
             "the model already carries a Pusa condition. Chain condition nodes through their `condition` input and apply them once."
         )
-    patched = model.clone()
+    patched, network = model.clone(), network_record(model)
     table = condition.table(grid)
     if condition.conditioned or table is not None and not bool(table.is_scaled().all()):
-        network = network_record(model)
         if network.one_number:
             exchange_forwards(patched)
             exchange_vace_blocks(patched)
@@ -82,6 +82,8 @@ def apply_condition(model, condition: Condition, node: str | None = None, grid: 
             patched.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, patch.prepare_sampling)
         if network.own_forward is None:
             patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, patch.diffusion_model)
+    elif network.own_forward is not None:
+        network.own_forward(patched, [])
     return patched
 
 

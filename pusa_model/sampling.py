@@ -131,7 +131,7 @@ def sample(
     check_prompts(model, positive, negative)
     family, samples = check_model(model), video_latent(model, latent)
     guidance = (cfg, cfg if cfg_low is None else cfg_low)
-    conditioned, acts = condition is not None and condition.conditioned, condition is not None and condition.acts
+    conditioned = condition is not None and condition.conditioned
     said = [text for each, scale in zip(models, guidance) for text in advice(each, scale, steps, conditioned)]
     said += [counted_otherwise(family, latent), lengths(model, positive, negative), other_schedule(family, scheduler)]
     for text in dict.fromkeys(filter(None, said)):
@@ -142,14 +142,14 @@ def sample(
         samples = condition_latent(model, samples, condition)
         models = [apply_condition(each, condition, grid=grid) for each in models]
         sigmas = grid if condition.recipe is None else condition.clock(grid)
+    else:
+        used = [*positive, *(negative if guidance != (1, 1) else ())]
+        models = [with_text_rule(each, used) for each in models]
     if model_low is not None and len(sigmas) > len(grid):
         raise InputError(
             "the schedule of `condition` has frames on both sides of the boundary at once, and each of the two experts knows one. "
             "Use one model, or a schedule without a lag."
         )
-    if not acts:
-        used = [*positive, *(negative if guidance != (1, 1) else ())]
-        models = [with_text_rule(each, used) for each in models]
 
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     switch = expert_switch(sigmas, boundary) if model_low is not None else len(sigmas) - 1

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 FOLDER = Path(os.environ.get("PUSA_GOLDEN_MOCHI", golden.FOLDER / "mochi"))
 INDEX = json.loads((FOLDER / "index.json").read_text())
 CONFIG = INDEX["weights"]["config"]
+WholeVAE = comfy.ldm.genmo.vae.model.VideoVAE
 
 
 def model(config: dict = CONFIG, weights: dict[str, torch.Tensor] | None = None):
@@ -47,10 +48,35 @@ def model(config: dict = CONFIG, weights: dict[str, torch.Tensor] | None = None)
     return comfy.model_patcher.ModelPatcher(built, load_device=device, offload_device=torch.device("cpu"))
 
 
-def vae(seed: int = 8):
-    """The VAE at its full width, the only one that ComfyUI builds, with random weights and in float32."""
-    shapes = comfy.ldm.genmo.vae.model.VideoVAE().state_dict()
-    return comfy.sd.VAE(sd=tiny.randomised(shapes, seed), dtype=torch.float32)
+class SmallVAE(comfy.ldm.genmo.vae.model.VideoVAE):
+    """ComfyUI's Mochi VAE with fewer channels and blocks, and the keys by which it is known."""
+
+    def __init__(self):
+        torch.nn.Module.__init__(self)
+        common = {"base_channels": 32, "channel_multipliers": [1, 2, 3, 4], "latent_dim": 12, "padding_mode": "replicate"}
+        attention = [False, True, True, True, True]
+        self.encoder = comfy.ldm.genmo.vae.model.Encoder(
+            **common, in_channels=15, num_res_blocks=[3, 1, 1, 1, 1], temporal_reductions=[1, 2, 3], spatial_reductions=[2, 2, 2],
+            prune_bottlenecks=[False] * 5, has_attentions=attention, input_is_conv_1x1=True,
+        )  # fmt: skip
+        self.decoder = comfy.ldm.genmo.vae.model.Decoder(
+            **common, num_res_blocks=[1, 1, 4, 1, 1], temporal_expansions=[1, 2, 3], spatial_expansions=[2, 2, 2],
+            has_attention=[False] * 5, output_norm=False,
+        )  # fmt: skip
+
+
+def vae_weights(small: bool = True, seed: int = 8) -> dict[str, torch.Tensor]:
+    """Random weights of Mochi's VAE, at the width that ComfyUI builds or smaller."""
+    return tiny.randomised((SmallVAE if small else WholeVAE)().state_dict(), seed)
+
+
+def vae(small: bool = True, weights: dict[str, torch.Tensor] | None = None):
+    """VAE with random weights, in float32."""
+    comfy.ldm.genmo.vae.model.VideoVAE = SmallVAE if small else WholeVAE
+    try:
+        return comfy.sd.VAE(sd=vae_weights(small) if weights is None else weights, dtype=torch.float32)
+    finally:
+        comfy.ldm.genmo.vae.model.VideoVAE = WholeVAE
 
 
 def prompt(features: torch.Tensor, mask: torch.Tensor) -> list:

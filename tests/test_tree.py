@@ -28,7 +28,7 @@ ARROWS = {
 }
 """What the rooms at the top may import of the others. Programs reach the pack through ``hosting.process.pack_module``."""
 
-LAYERS = ({"storage"}, {"families"}, {"lora", "prompts"}, {""}, {"timeline"}, {"video"})
+LAYERS = ({"storage"}, {"families", "paths"}, {"lora", "network", "prompts"}, {""}, {"timeline"}, {"video"})
 """The rooms of pusa_model; "" are the files of the method. A room imports from those before it and from itself."""
 
 

@@ -12,7 +12,7 @@ def pictures(filling: Filling, settings: Settings) -> None:
     sockets = [name for name in inputs if name.startswith("images.")]
     files, positions = settings.image_paths, settings.cond_position
     if positions:
-        resolve(positions, latent_frames(filling))
+        resolve(positions, latent_frames(filling), filling.factor)
         check_count("cond_position", positions, len(files))
         inputs |= {"positions": text(positions), "unit": "latent"}
     elif len(files) != len(sockets):
@@ -32,9 +32,9 @@ def pictures(filling: Filling, settings: Settings) -> None:
 
 def both_ends(filling: Filling, settings: Settings) -> None:
     """A clip whose start and end are kept: how many latent frames of each, and how far they may change."""
-    ends = {place: placed(filling, place) for place in ("start", "end")}
+    ends, factor = {place: placed(filling, place) for place in ("start", "end")}, filling.factor
     if positions := settings.cond_position:
-        at = resolve(positions, length := latent_frames(filling))
+        at = resolve(positions, length := latent_frames(filling), factor)
         counts = {
             "start": next((number for number in range(length) if number not in at), length),
             "end": next((number for number in range(length) if length - 1 - number not in at), length),
@@ -44,11 +44,11 @@ def both_ends(filling: Filling, settings: Settings) -> None:
                 f"--cond_position {text(positions)}: give the first and the last latent frames of {length} in order, without "
                 f"a gap in either, for example 0,1,{length - 2},{length - 1}"
             )
-        ends["start"]["frames"] = 4 * counts["start"] - 3
-        ends["end"]["frames"] = 4 * counts["end"] + 1
+        ends["start"]["frames"] = factor * (counts["start"] - 1) + 1
+        ends["end"]["frames"] = factor * counts["end"] + 1
     if noise := settings.noise_multipliers:
-        start = (int(ends["start"]["frames"]) + 3) // 4
-        check_count("noise_multipliers", noise, start + (int(ends["end"]["frames"]) - 1) // 4, one_for_all=True)
+        start = (int(ends["start"]["frames"]) - 1) // factor + 1
+        check_count("noise_multipliers", noise, start + (int(ends["end"]["frames"]) - 1) // factor, one_for_all=True)
         ends["start"]["noise"] = text(noise if len(noise) == 1 else noise[:start])
         ends["end"]["noise"] = text(noise if len(noise) == 1 else noise[start:])
     for id, node in list(filling.graph.items()):
@@ -71,7 +71,7 @@ def clips(filling: Filling, settings: Settings) -> None:
     if positions := settings.cond_position:
         if list(positions) != list(range(len(positions))):
             raise GraphError(f"--cond_position {text(positions)}: extend takes the latent frames from 0 on, for example 0,1,2,3")
-        filling.inputs["overlap"] = 4 * len(positions) - 3
+        filling.inputs["overlap"] = filling.factor * (len(positions) - 1) + 1
     if settings.noise_multipliers:
         filling.inputs["noise"] = text(settings.noise_multipliers)
     if len(settings.video_paths) == 1 and "video_after" in filling.inputs:
@@ -84,17 +84,17 @@ def clips(filling: Filling, settings: Settings) -> None:
 
 def latent_frames(filling: Filling) -> int:
     """Latent frames of the video that is made."""
-    return (int(filling.latent("cond_position")["length"]) - 1) // 4 + 1
+    return (int(filling.latent("cond_position")["length"]) - 1) // filling.factor + 1
 
 
-def resolve(positions: tuple, length: int) -> list:
+def resolve(positions: tuple, length: int, factor: int) -> list:
     """Latent frames in 0..length-1 from integers, negative ones from the end, and "last"."""
     at = []
     for position in positions:
         number = length - 1 if position == "last" else position
         if not -length <= number < length:
             raise GraphError(
-                f"--cond_position {position}: the video has {length} latent frames ({4 * length - 3} frames), "
+                f"--cond_position {position}: the video has {length} latent frames ({factor * (length - 1) + 1} frames), "
                 f"0 to {length - 1}, or -{length} to -1 from the end"
             )
         if number % length in at:

@@ -88,7 +88,8 @@ def lora_loader(filling: Filling, socket: str) -> str:
             user = source_of(filling.graph, path_to(filling.graph, user, socket, LORA_LOADERS)[-1])
         except GraphError:
             break
-        loaders.append(user)
+        if filling.graph[user]["inputs"].get("lora_name") != "none":
+            loaders.append(user)
         socket = "model"
     if len(loaders) > 1:
         loaders = [id for id in loaders if "pusa" in str(filling.graph[id]["inputs"].get("lora_name", "pusa")).lower()]

@@ -6,6 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from .geometry import MOCHI, factor_of
 from .links import GraphError, copy_path, links, only, path_to, source_of
 from .tasks import Task
 
@@ -18,6 +19,7 @@ class Filling:
 
     Attributes:
         sampler: id of the node that samples, `inputs` are its.
+        factor: frames of each latent frame but the first, which is one.
         uploads: (node id, input) -> file on this machine. The graph holds the name that it gets on the server.
     """
 
@@ -25,6 +27,7 @@ class Filling:
         self.graph, self.task = copy.deepcopy(graph), task
         self.sampler = only(graph, task.sampler)
         self.inputs = self.graph[self.sampler]["inputs"]
+        self.factor = factor_of(graph)
         self.uploads = {}
         self._filled = {}
 
@@ -53,6 +56,8 @@ class Filling:
         inputs = self.graph[source]["inputs"] if source in self.graph else {}
         if not {"width", "height", "length"} <= inputs.keys():
             raise GraphError(f"--{flag}: no empty latent with width, height and length is connected to {self.task.sampler}")
+        if self.factor == MOCHI and self.graph[source]["class_type"] == "EmptyHunyuanLatentVideo":
+            raise GraphError(f"--{flag}: a graph of Mochi takes EmptyMochiLatentVideo; EmptyHunyuanLatentVideo counts in fours")
         return inputs
 
 

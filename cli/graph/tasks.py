@@ -9,7 +9,7 @@ from hosting.process import ROOT
 from .links import GraphError, only
 
 GRAPHS = ROOT / "workflows" / "api"
-MODELS = ("wan22", "wan21", "nano")
+MODELS = ("wan22", "wan21", "mochi", "nano")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
@@ -79,6 +79,9 @@ def task_graph(task: Task, model: str, lightx2v: bool, folder: Path = GRAPHS) ->
     """
     if model == "nano":
         return f"demo_{task.demo}", read_graph(folder / f"demo_{task.demo}.json")
+    if model == "mochi" and task is TASKS["completion"]:
+        *most, last = (name for name in TASKS if name != "completion")
+        raise GraphError(f"--model mochi has no graph for completion; its tasks are {', '.join(most)} and {last}")
     distilled = f"wan22_lightx2v_{task.graph}"
     name = f"{model}_{task.graph}"
     if model == "wan21" and lightx2v:  # it takes the LoRA of the low-noise expert
@@ -87,7 +90,7 @@ def task_graph(task: Task, model: str, lightx2v: bool, folder: Path = GRAPHS) ->
         return f"{name} with LightX2V", distil(read_graph(folder / f"{name}.json"), pair["distill_lora_name_low"], 4, 1.0)
     if lightx2v:
         return distilled, read_graph(folder / f"{distilled}.json")
-    if (folder / f"{name}.json").is_file() or model == "wan21":
+    if (folder / f"{name}.json").is_file() or model in ("wan21", "mochi"):
         return name, read_graph(folder / f"{name}.json")
     return f"{distilled} without LightX2V", distil(read_graph(folder / f"{distilled}.json"), "none", 30, 3.0)
 

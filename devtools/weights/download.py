@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,8 @@ from ..console import SetupError, say
 from ..lock import exclusive
 from ..pins import DOWNLOAD
 from ..places import cache_root
-from .models import MODELS, ModelFile
-
-BLOCK = 1 << 22
+from .join import blocks, checksum_inside, join
+from .models import MODELS, JoinedFile, ModelFile
 
 
 def add_arguments(parser) -> None:
@@ -54,13 +54,19 @@ def command(python: Path, venv: Path, models: Path, arguments) -> list:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to have: where from, where to, and what the hub says of it."""
+    """One file to have: where from, where to, what the hub says of it, and the file that it is joined into, if it is a half."""
 
     file: ModelFile
     url: str
     target: Path
     size: int
     sha256: str
+    whole: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """The file in which ComfyUI finds it."""
+        return self.whole or self.target
 
     @property
     def part(self) -> Path:
@@ -73,7 +79,10 @@ class Job:
         return self.size - (self.part.stat().st_size if self.part.exists() else 0)
 
     def is_done(self) -> bool:
-        """Whether exactly this file lies at the target."""
+        """Whether exactly this file lies at the target, or was joined into the whole."""
+        if self.whole is not None and self.whole.is_file():
+            say(f"Checking {self.file.stem} in {self.whole.name} ...")
+            return checksum_inside(self.whole, self.file.stem) == self.sha256
         if not self.target.is_file() or self.target.stat().st_size != self.size:
             return False
         say(f"Checking {self.target.name} ...")
@@ -88,9 +97,10 @@ def look_up(files, models: Path) -> list:
     """
     from huggingface_hub import hf_hub_url
 
-    answers = {repository: _ask(repository) for repository in dict.fromkeys(file.repository for file in files)}
+    single = [(file, whole) for whole in files for file in (whole.halves if isinstance(whole, JoinedFile) else [whole])]
+    answers = {repository: _ask(repository) for repository in dict.fromkeys(file.repository for file, _ in single)}
     jobs = []
-    for file in files:
+    for file, whole in single:
         info = answers[file.repository]
         weights = {found.rfilename: found.lfs for found in info.siblings if found.lfs}
         if file.source not in weights:
@@ -101,7 +111,8 @@ def look_up(files, models: Path) -> list:
         lfs = weights[file.source]
         # With the commit in the address, a change on the hub meanwhile cannot mix two versions.
         url = hf_hub_url(file.repository, file.source, revision=info.sha)
-        jobs.append(Job(file, url, models / file.folder / file.name, lfs.size, lfs.sha256))
+        joined = models / whole.folder / whole.name if isinstance(whole, JoinedFile) else None
+        jobs.append(Job(file, url, models / file.folder / file.name, lfs.size, lfs.sha256, joined))
     return jobs
 
 
@@ -128,9 +139,9 @@ def sort_out(jobs: list) -> list:
     """
     open_jobs = [job for job in jobs if not job.is_done()]
     for job in open_jobs:
-        if job.target.exists():
+        if job.place.exists():
             raise SetupError(
-                f"{job.target} is another file than {job.file.source} of {job.file.repository}, or a broken one. "
+                f"{job.place} is another file than {job.file.source} of {job.file.repository}, or a broken one. "
                 "Move or delete it and run the command again. Nothing was fetched."
             )
     return open_jobs
@@ -140,22 +151,28 @@ def show(jobs: list, open_jobs: list) -> None:
     """The table of what is to come."""
     for job in jobs:
         state = "" if job in open_jobs else "  (there already)"
-        say(f"  {in_words(job.size):>9}  {job.file.folder}/{job.file.name}{state}")
+        say(f"  {in_words(job.size):>9}  {job.file.folder}/{job.place.name}{state}")
         say(f"  {'':9}  {job.file.note}; from {job.file.repository}")
 
 
-def check_space(jobs: list, free) -> None:
-    """Refuse what does not fit. `free` tells the free bytes of a folder's disk.
+def to_join(jobs: list) -> dict:
+    """The halves of each file that is still to be joined, by its path."""
+    wholes = dict.fromkeys(job.whole for job in jobs if job.whole is not None and not job.whole.exists())
+    return {whole: [job for job in jobs if job.whole == whole] for whole in wholes}
+
+
+def check_space(files: Iterable[tuple[Path, int]], free) -> None:
+    """Refuse what does not fit: paths with the bytes that are to come there. `free` tells the free bytes of a folder's disk.
 
     Raises:
         SetupError: too little on one of the disks; folders under models may be links to several.
     """
     needed, folders = {}, {}
-    for job in jobs:
-        folder = next(parent for parent in job.target.parents if parent.exists())
+    for path, size in files:
+        folder = next(parent for parent in path.parents if parent.exists())
         disk = folder.stat().st_dev
         folders[disk] = folder
-        needed[disk] = needed.get(disk, 0) + job.missing
+        needed[disk] = needed.get(disk, 0) + size
     for disk, folder in folders.items():
         if free(folder) < needed[disk]:
             raise SetupError(
@@ -203,7 +220,7 @@ def sha256_of(path: Path) -> str:
     """Checksum of a file of any size."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
+        for block in blocks(file):
             digest.update(block)
     return digest.hexdigest()
 
@@ -234,11 +251,14 @@ def download(name: str, models: Path, dry_run=False, yes=False, free=lambda fold
     open_jobs = sort_out(jobs)
     say(f"\n{name} in {models}:\n")
     show(jobs, open_jobs)
-    if not open_jobs:
+    joins = {whole: sum(half.size for half in halves) for whole, halves in to_join(jobs).items()}
+    if not open_jobs and not joins:
         say("\nAll of it is there.")
         return 0
     say(f"\n{in_words(sum(job.missing for job in open_jobs))} to fetch.")
-    check_space(open_jobs, free)
+    for whole, size in joins.items():
+        say(f"{whole.name} is then joined, for which {in_words(size)} more have to be free; its halves are removed.")
+    check_space([*((job.target, job.missing) for job in open_jobs), *joins.items()], free)
     if dry_run:
         return 0
     if not yes and not _agreed():
@@ -248,6 +268,11 @@ def download(name: str, models: Path, dry_run=False, yes=False, free=lambda fold
         for job in open_jobs:
             if not job.is_done():  # the other one may have brought it
                 fetch(job)
+        for whole, halves in to_join(jobs).items():
+            say(f"Joining {whole.name} ...")
+            join({half.file.stem: half.target for half in halves}, whole)
+            for half in halves:
+                half.target.unlink()
     say(f"\nDone. Restart ComfyUI, or press R in it, to see the files in {models}.")
     return 0
 

@@ -13,6 +13,27 @@ class ModelFile:
     name: str
     note: str
 
+    @property
+    def stem(self) -> str:
+        """Name of the source without folder and suffix."""
+        return self.source.rpartition("/")[2].rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class JoinedFile:
+    """A file for ComfyUI that the hub has in halves: the tensors of each, with the stem of its name and a dot in front."""
+
+    halves: tuple[ModelFile, ...]
+    folder: str
+    name: str
+    note: str
+
+
+def _joined(repository: str, sources: tuple[str, ...], folder: str, name: str, note: str) -> JoinedFile:
+    """A file in halves; each waits beside it for the other, under a name that ComfyUI does not list."""
+    halves = (ModelFile(repository, source, folder, f"{name}.{source}.half", f"half of it, {source}") for source in sources)
+    return JoinedFile(tuple(halves), folder, name, note)
+
 
 def _repackaged(repository: str, folder: str, name: str, note: str) -> ModelFile:
     """A file of Comfy-Org's repackaged models, whose folders are named like ComfyUI's."""
@@ -30,7 +51,7 @@ def _lightning(expert: str, note: str) -> ModelFile:
 
 
 _WAN21, _WAN22, _MOCHI = "Wan_2.1_ComfyUI_repackaged", "Wan_2.2_ComfyUI_Repackaged", "mochi_preview_repackaged"
-_V05 = "pusa_v0_dit.safetensors"
+_V05, _HALVES = "pusa_v0_dit.safetensors", ("encoder.safetensors", "decoder.safetensors")
 _DIT, _TEXT, _VAE = "diffusion_models", "text_encoders", "vae"
 
 # What several models share has one source for all of them, so that the second download finds the files of the first.
@@ -74,6 +95,6 @@ MODELS = {
         # The network is fine-tuned as a whole: Mochi's own is not needed.
         ModelFile("RaphaelLiu/Pusa-V0.5", _V05, _DIT, _V05, "Pusa V0.5, in place of Mochi 1 preview"),
         _repackaged(_MOCHI, _TEXT, "t5xxl_fp8_e4m3fn_scaled.safetensors", "T5-XXL text encoder"),
-        _repackaged(_MOCHI, _VAE, "mochi_vae.safetensors", "VAE"),
+        _joined("RaphaelLiu/Pusa-V0.5", _HALVES, _VAE, "mochi_vae_whole.safetensors", "VAE, encoder and decoder in one"),
     ),
 }

@@ -130,15 +130,17 @@ def of_vae(vae) -> Family | None:
 
 
 def check_vae(vae, family: Family) -> None:
-    """Refuse a VAE that is not that of the model beside it.
+    """Refuse a VAE that is not that of the model beside it, or of which a part is missing.
 
     Raises:
-        InputError: names both families.
+        InputError: names both families, or the part.
     """
     own = of_vae(vae)
     if own is None or (own.channels, own.ratio) != (family.channels, family.ratio):
         stranger = other_vae(vae) or (own.name if own is not None else f"a model with latents of {vae.latent_channels} channels")
         raise InputError(f"the VAE is that of {stranger}, the model is {family.name}. Use {family.vae}.")
+    if family.whole is not None:
+        family.whole(vae)
 
 
 def of_channels(channels: int) -> Family | None:

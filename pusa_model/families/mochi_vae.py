@@ -39,6 +39,12 @@ def causal_copy(vae):
     return copied
 
 
+def check_whole(vae) -> None:
+    """Refuse a VAE that was read from one half, see ``check_half``."""
+    for half in ("encoder", "decoder"):
+        check_half(vae, half)
+
+
 def check_half(vae, half: str) -> None:
     """Refuse a VAE whose file was only its other half; ComfyUI loads that, and leaves the weights of this one as memory was.
 
@@ -56,7 +62,8 @@ def check_half(vae, half: str) -> None:
         if not first.isfinite().all() or not first.any() or isinstance(module, nn.GroupNorm) and first.abs().max() > ABSURD:
             raise InputError(
                 f"the file of the VAE holds no {half}: Mochi's official encoder.safetensors and decoder.safetensors are each one "
-                "half. Join them with `python dev.py download mochi`, or use a file that holds both."
+                "half. In this pack's folder `python -m devtools.weights.join ENCODER DECODER WHOLE` makes one file of two, and "
+                "`python dev.py download mochi` fetches and joins them."
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import comfy.latent_formats
 
 from .mochi import exchange_forward
-from .mochi_vae import causal_copy
+from .mochi_vae import causal_copy, check_whole
 from .networks import TEXT_TO_VIDEO, WAN_RELATIVES, Network
 
 FLOW_MATCH = "flow_match"
@@ -39,6 +39,9 @@ class Family:
         masked: whether its prompts come with a mask, of which an empty prompt has nothing.
         raw: whether its network sees condition frames as the VAE makes them, while what it makes is in normalised units.
         encoder: gives what encodes in place of a VAE; None where the VAE itself does.
+        whole: refuses a VAE of which a part is missing; None where there is no such file.
+        tiles: of its frames, what a VAE decodes at a time where a clip takes more memory than there is: ``tile_size``, ``overlap``,
+            ``temporal_size`` and ``temporal_overlap`` of VAE Decode (Tiled); None leaves that to the VAE.
         marks: what the name of a model file holds, where nothing inside the file tells.
     """
 
@@ -61,6 +64,8 @@ class Family:
     masked: bool = False
     raw: bool = False
     encoder: Callable[[Any], Any] | None = None
+    whole: Callable[[Any], None] | None = None
+    tiles: tuple[int, int, int, int] | None = None
     marks: tuple[str, ...] = ()
 
     @property
@@ -156,6 +161,8 @@ MOCHI = Family(
     masked=True,
     raw=True,
     encoder=causal_copy,
+    whole=check_whole,
+    tiles=(256, 64, 60, 24),
 )
 """Pusa V0.5, a whole fine-tune of Mochi 1; how its network is reached is in ``mochi.py``, its VAE in ``mochi_vae.py``."""
 

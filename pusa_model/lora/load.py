@@ -31,7 +31,7 @@ _OTHER_KINDS = {
 }
 
 _MODULATION = ".diff_m"
-_WIDTH = "diffusion_model.patch_embedding.weight"  # its first dimension
+_WIDTHS = ("diffusion_model.patch_embedding.weight", "diffusion_model.x_embedder.proj.weight")  # Wan's and Mochi's: as long as wide
 STRENGTH_ADVICE = (
     "The strength is {strength:g}; the Pusa authors recommend 1.3 to 1.6. Lower loses the given frames and may flash, higher "
     "moves less: their VBench-I2V total (dynamic degree) on Wan2.1 is 81.8 (61) at 1.0, 87.7 (66) at 1.4, 86.9 (41) at 1.7 and "
@@ -58,14 +58,14 @@ def load_lora(model, path: str, strength: float, warn: Callable[[str], None] = l
     """
     if not math.isfinite(strength):
         raise InputError(f"`strength` is {strength}, which is not a number that a LoRA can be scaled by. The default is 1.4.")
-    check_model(model)
+    family = check_model(model)
     lora = without_modulation(rename_keys(read_tensors(path)), warn)
     weights = {name: parameter.shape for name, parameter in model.model.named_parameters()}
     check_fit(lora, comfy.lora.model_lora_keys_unet(model.model, {}), weights)
     check_values(lora)
     check_not_merged(path, model)
     check_expert(path, model_file(model))
-    if strength and not is_distilled(path) and not 1.3 <= strength <= 2.0:
+    if strength and family.needs_lora and not is_distilled(path) and not 1.3 <= strength <= 2.0:
         warn(STRENGTH_ADVICE.format(strength=strength))
     if not strength:
         return model.clone()
@@ -161,7 +161,7 @@ def check_fit(lora: Mapping[str, Tensor], modules: Mapping[str, str], weights: M
     if misfits:
         raise InputError(
             f"`lora_name`: {len(misfits)} of {len(lora)} keys of the file do not fit the weights of this model, whose width "
-            f"is {sized(weights[_WIDTH][0])}. {_made_for(lora)}First of them: "
+            f"is {_width(weights)}. {_made_for(lora)}First of them: "
             f"{'; '.join(misfit[:120] for misfit in misfits[:2])}. Use a LoRA made for this model."
         )
     return targets
@@ -205,6 +205,11 @@ def _misfit(key: str, lora: Mapping[str, Tensor], weight: Size) -> str | None:
     elif part == "dora_scale":
         fits = len(shape) == len(weight) and shape in ((weight[0], *[1] * len(weight[1:])), (1, *weight[1:]))
     return None if fits else f"{key} is {_size(shape)}, the weight {_size(weight)}"
+
+
+def _width(weights: Mapping[str, Size]) -> str:
+    """The width of a network in words."""
+    return sized(next(weights[name][0] for name in _WIDTHS if name in weights))
 
 
 def _made_for(lora: Mapping[str, Tensor]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
 
+import comfy.model_management
+import nodes as core_nodes
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -92,8 +94,15 @@ class WindowSampler:
         if samples is None:
             samples = self._sample(positive, seed, latent, before, after, number)
             store_window(key, samples)
-        decoded = self.vae.decode(samples)
-        return rearrange(decoded, "... h w c -> (...) h w c")[:, :height, :width].float().cpu()
+        return rearrange(self._decode(samples), "... h w c -> (...) h w c")[:, :height, :width].float().cpu()
+
+    def _decode(self, samples: Tensor) -> Tensor:
+        """Frames [.., F, H, W, 3]; tile by tile in time too where the VAE says that a whole clip takes more than the device has."""
+        tiles = of_model(self.model).tiles
+        needed = self.vae.memory_used_decode(samples.shape, self.vae.vae_dtype)
+        if tiles is None or needed < comfy.model_management.get_total_memory(self.vae.device):
+            return self.vae.decode(samples)
+        return core_nodes.VAEDecodeTiled().decode(self.vae, {"samples": samples}, *tiles)[0]
 
     def _inputs(self) -> dict[str, Any]:
         """What a window depends on, by name."""

@@ -9,7 +9,7 @@ import host_comfyui
 import pytest
 
 from cli.client import ComfyClient
-from devtools.weights.models import MODELS
+from devtools.weights.models import MODELS, JoinedFile, ModelFile
 from workflows.source.graph import file_url
 from workflows.source.page.build import all_graphs
 
@@ -18,7 +18,9 @@ FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 OURS = {"cnr_id": re.search(r'^name = "(.+)"$', PROJECT, re.M)[1], "ver": re.search(r'^version = "(.+)"$', PROJECT, re.M)[1]}
-LINKS = {(file.name, file_url(file), file.folder) for files in MODELS.values() for file in files}
+FILES = {file for files in MODELS.values() for file in files}
+LINKS = {(file.name, file_url(file), file.folder) for file in FILES if isinstance(file, ModelFile)}
+JOINED = {file.name: file for file in FILES if isinstance(file, JoinedFile)}
 CONDITIONED = {"PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames"}
 SEEDED = {"PusaKSampler", "PusaExtendVideo", "PusaTransition", "RandomNoise"}
 WITHOUT_VIDEO = {"merge_lora", "prompt_files"}
@@ -91,6 +93,9 @@ def test_the_note_says_what_where_and_how(name):
     linked = {(match[1], match[2], match[3]) for match in re.finditer(r"\[(.+?)\]\((\S+?)\) to `models/(\w+)`", note)}
     wanted = {tuple(model.values()) for node in nodes_of(name) for model in node["properties"].get("models", [])}
     assert linked == wanted <= LINKS
+    values = [value for node in nodes_of(name) for value in node.get("widgets_values") or [] if isinstance(value, str)]
+    for file in (JOINED[value] for value in values if value in JOINED):
+        assert f"- {file.name} to `models/{file.folder}`" in note and all(file_url(half) in note for half in file.halves)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,7 +107,7 @@ def test_every_loader_knows_its_files(name):
         given = {(model["name"], model["url"], model["directory"]) for model in node["properties"].get("models", [])}
         assert given == official
         if node["type"].startswith(("UNET", "VAEL", "CLIPL", "PusaM", "PusaLora")) and not name.startswith("demo_"):
-            assert given
+            assert given or named & JOINED.keys()
 
 
 @pytest.mark.parametrize("name", NAMES)

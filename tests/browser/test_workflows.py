@@ -7,11 +7,13 @@ import host_comfyui
 import pytest
 import tidy
 
+from devtools.weights.models import MODELS, JoinedFile
 from workflows.source.page.host import make_base, official_files
 
 FOLDER = host_comfyui.ROOT / "workflows"
 # Those that open as a form have tests of their own.
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if not path.stem.startswith("app_"))
+JOINED = [file for files in MODELS.values() for file in files if isinstance(file, JoinedFile)]
 DEMOS = [name for name in NAMES if name.startswith("demo_")]
 FRAMES = {"demo_extend_ten": 213, "demo_transition": 33, "demo_loop": 28}  # the others make 33
 
@@ -87,14 +89,13 @@ def without_models(editor, base):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DEMOS])
 def test_missing_models_are_offered_with_their_addresses(without_models, name):
-    """The page lists each file that the graph names, with its address and folder."""
+    """The page lists each file that the graph names, with its folder, and its address unless it has to be joined."""
     workflow = read(FOLDER / f"{name}.json")
-    wanted = {
-        (model["name"], model["url"], model["directory"])
-        for node in workflow["nodes"]
-        for model in node["properties"].get("models", [])
-        if node["mode"] == 0
-    }
+    nodes = [node for node in workflow["nodes"] if node["mode"] == 0]
+    models = [model for node in nodes for model in node["properties"].get("models", [])]
+    wanted = {(model["name"], model["url"], model["directory"]) for model in models}
+    values = [value for node in nodes for value in node.get("widgets_values") or []]
+    wanted |= {(file.name, None, file.folder) for file in JOINED if file.name in values}
     without_models.open(workflow, name)
     found = {(model["name"], model.get("url"), model.get("directory")) for model in without_models.missing_models()}
     assert found == wanted

@@ -2,10 +2,51 @@
 
 import hashlib
 import json
+import os
+import struct
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))
+
+from devtools.weights.join import MARKS  # noqa: E402
 
 COMMIT = "c0ffee" + "0" * 34
+
+
+def half(stem):
+    """A small safetensors file with the tensor that makes it this half of Mochi's VAE, and one of a name that both halves have."""
+    tensors = {"output_norm.weight": [0.5, 1.5], MARKS[stem]: [float(len(stem)), 2.0, 3.0]}
+    header, data = {"__metadata__": {"made_by": f"a test, {stem} \u00e4"}}, b""
+    for name, values in tensors.items():
+        stop = len(data) + 4 * len(values)
+        header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [len(data), stop]}
+        data += struct.pack(f"<{len(values)}f", *values)
+    text = json.dumps(header).encode() + b"   "
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def python(hub, home, *arguments, answer="", **more):
+    """Run a Python that has this hub for the real one, and keeps what it keeps in `home`."""
+    environ = {name: value for name, value in os.environ.items() if not name.upper().startswith(("HF_", "COMFYUI_PATH"))}
+    environ |= {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1", "HF_HOME": str(home), "PUSA_DEV_CACHE": str(home)} | more
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, timeout=60, input=answer)
+
+
+def download(name, hub, models, *flags, answer=""):
+    """Run the download of a name into a models folder."""
+    command = ["-m", "devtools.weights.download", name, "--comfyui-models", models, *flags]
+    return python(hub, models.parent / "home", *command, answer=answer)
+
+
+def present(models):
+    """Every file in a models folder, by its path there."""
+    return {str(path.relative_to(models).as_posix()) for path in models.rglob("*") if path.is_file()}
 
 
 class Hub:

@@ -58,9 +58,10 @@ def test_a_choice_offers_its_default(name, each):
         assert each.default is None or each.default in each.options
 
 
-def test_frames_can_only_be_counted_in_lengths_that_the_vae_takes():
+def test_every_length_that_a_vae_takes_can_be_set():
+    """4n + 1 and 6n + 1, by steps of the widget from its least value."""
     (frames,) = [each for each in SCHEMAS["PusaVideoFrames"].inputs if each.id == "frames"]
-    assert (frames.min - 1) % 4 == (frames.max - 1) % 4 == 0 and frames.step == 4
+    assert all((factor * n + 1 - frames.min) % frames.step == 0 for factor in (4, 6) for n in range(20))
 
 
 @every_node

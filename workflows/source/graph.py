@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from devtools.weights.models import MODELS, ModelFile
+from devtools.weights.models import MODELS, JoinedFile, ModelFile
 
 # Groups from left to right; those of one band stand below each other.
 BANDS = (("Model",), ("Prompt", "Size and length"), ("Control video",), ("Given frames",), ("Sample",), ("Video",))
@@ -41,7 +41,7 @@ class Node:
         return HEIGHTS.get(self.class_type, 0)
 
     @property
-    def files(self) -> list[ModelFile]:
+    def files(self) -> list[ModelFile | JoinedFile]:
         """The official model files that its inputs name."""
         return [FILES[value] for value in self.inputs.values() if isinstance(value, str) and value in FILES]
 
@@ -69,7 +69,7 @@ class Graph:
         lines = re.sub(r"\(http\S+\)", "", self.note).splitlines()
         return NOTE_WIDTH, 70 + 17 * sum(1 + len(line) // 62 for line in lines)
 
-    def files(self) -> list[ModelFile]:
+    def files(self) -> list[ModelFile | JoinedFile]:
         """Official model files that the graph needs, each once."""
         return list(dict.fromkeys(file for node in self.nodes.values() for file in node.files))
 

@@ -1,5 +1,7 @@
 """The words of the notes: what a graph does, which files it needs, three settings worth changing, and where to put files."""
 
+from devtools.weights.models import JoinedFile
+
 from .graph import Graph, file_url
 
 INPUTS = "the folder `assets/input` of this pack; copy its files to `ComfyUI/input` to run the graph as it is"
@@ -104,6 +106,39 @@ SKYREELS = (
         "`width`, `height` and `length` in **Size and length**: smaller is faster and needs less memory.",
     ),
 )
+MOCHI_WORDS = (
+    "30 steps at cfg 4.5 with the scheduler linear_quadratic, 848 x 480, 163 frames at 30 per second: the settings of the examples "
+    "of Pusa V0.5. It is a whole model, so there is no LoRA; `shift` does nothing with this scheduler. Leave the negative prompt "
+    "empty, as the authors do."
+)
+MOCHI_TILES = (
+    "**VAE Decode (Tiled)** takes 60 frames of 256 x 256 pixels at a time: ComfyUI reckons with 8 GB for that, and with 137 GB for "
+    "the whole clip at once."
+)
+MOCHI_CLIPS = (
+    "Clips should be at 30 frames per second. Those shown have 16, so `resample` is blend: it takes them to 30 and back. The node "
+    "decodes by itself, in tiles where memory is short; for these ComfyUI reckons with 22 GB at 163 frames, and less at fewer."
+)
+MOCHI_LENGTH = "`length` in **Size and length**: 163 frames are 5.4 seconds; always 6n + 1. Fewer need less memory."
+MOCHI_TILE = "`tile_size` and `temporal_size` in **VAE Decode (Tiled)**: smaller needs less memory, larger shows fewer seams."
+MOCHI_NOISE = "`noise` in **Keyframes (Pusa)**: one value for each picture; 0 keeps it exactly."
+MOCHI_OVERLAP = "`overlap`: the frames that the model is given, 6n + 1. Overlap and new frames should make 163"
+MOCHI = {
+    "t2v": (WORTH["t2v"][0], MOCHI_LENGTH, MOCHI_TILE),
+    "i2v": (f"{GIVEN_EXACTLY}; the authors' example has 0.4.", MOCHI_LENGTH, MOCHI_TILE),
+    "start_end": (WORTH["start_end"][0], MOCHI_LENGTH, MOCHI_TILE),
+    "keyframes": (KEYFRAMES, MOCHI_NOISE, MOCHI_TILE),
+    "extension": (
+        WORTH["extension"][0],
+        f"{MOCHI_OVERLAP}: 19 + 144.",
+        "`noise`: from the outer frame to the one next to the new frames; `0.1, 0.2, 0.3, 0.4` is the authors' other list.",
+    ),
+    "transition": (
+        "`new_frames` in **Transition (Pusa)**: how long the way is, 6n - 1.",
+        f"{MOCHI_OVERLAP}: 19 + 125 + 19.",
+        "`noise`: from the outer frame of either clip to the one next to the new frames; 0 keeps them all exactly.",
+    ),
+}
 STRENGTH = {
     "wan21": "`strength` in **Load Model (Pusa)**: 1.3 to 1.5. Higher follows the given frames more closely and moves less.",
     "wan22": "`strength_high` in **Load Model Pair (Pusa)**: higher follows the given frames more closely and moves less.",
@@ -136,6 +171,10 @@ def file_list(graph: Graph) -> str:
     """The official files of a graph, with their links and folders."""
     lines = []
     for file in graph.files():
+        if isinstance(file, JoinedFile):
+            halves = " and ".join(f"[{half.source}]({file_url(half)})" for half in file.halves)
+            lines.append(f"- {file.name} to `models/{file.folder}`: `python dev.py download mochi` joins it from {halves}")
+            continue
         renamed = "" if file.source.endswith(file.name) else ", saved under this name"
         lines.append(f"- [{file.name}]({file_url(file)}) to `models/{file.folder}`{renamed}")
     return "\n".join(lines)
@@ -164,6 +203,15 @@ def family_note(graph: Graph, task: str, words: tuple) -> str:
     seen = [SEEN] if "condition" in graph.nodes else []
     inputs = f"Choose your own in the green groups. Those shown are in {INPUTS}."
     return compose(f"{title}: {NAMES[task]}", [*what, *seen], file_list(graph), worth, inputs)
+
+
+def mochi_note(graph: Graph, task: str) -> str:
+    """The note of a graph for Mochi."""
+    what = [WHAT[task].replace("13 frames lead to 68", "19 frames lead to 144"), MOCHI_WORDS]
+    what.append(MOCHI_TILES if "frames" in graph.nodes else MOCHI_CLIPS)
+    what += [SEEN] if "condition" in graph.nodes else []
+    inputs = "" if task == "t2v" else f"Choose your own in the green group. Those shown are in {INPUTS}."
+    return compose(f"Mochi 1 with Pusa V0.5: {NAMES[task]}", what, file_list(graph), MOCHI[task], inputs)
 
 
 def demo_note(task: str) -> str:

@@ -46,18 +46,18 @@ def vae(graph: Graph, name: str) -> tuple:
     return graph.add("vae", "VAELoader", "Model", vae_name=name), 0
 
 
-def prompts(graph: Graph, positive: str, negative: str) -> dict:
-    """The text encoder and both prompts."""
-    graph.add("clip", "CLIPLoader", "Model", clip_name=file_name("wan21", "text_encoders"), type="wan", device="default")
+def prompts(graph: Graph, positive: str, negative: str, model: str = "wan21", kind: str = "wan") -> dict:
+    """The text encoder of a model and both prompts."""
+    graph.add("clip", "CLIPLoader", "Model", clip_name=file_name(model, "text_encoders"), type=kind, device="default")
     for key, title, text in (("positive", "Prompt", positive), ("negative", "Negative prompt", negative)):
         graph.add(key, "CLIPTextEncode", "Prompt", title=title, clip=("clip", 0), text=text)
     return {"positive": ("positive", 0), "negative": ("negative", 0)}
 
 
-def empty(graph: Graph, width: int, height: int, length: int) -> tuple:
+def empty(graph: Graph, width: int, height: int, length: int, node: str = "EmptyHunyuanLatentVideo") -> tuple:
     """The latent to sample."""
     size = {"width": width, "height": height, "length": length, "batch_size": 1}
-    return graph.add("empty", "EmptyHunyuanLatentVideo", "Size and length", title="Size and length", **size), 0
+    return graph.add("empty", node, "Size and length", title="Size and length", **size), 0
 
 
 def keyframes(graph: Graph, pictures: list, positions: str, noise: str, latent: tuple = ("empty", 0)) -> tuple:
@@ -98,14 +98,21 @@ def plot(graph: Graph, condition: tuple, steps: int, column: int = 2, **inputs) 
 
 
 def sample(
-    graph: Graph, models: dict, words: dict, latent: tuple, steps: int, cfg: float, trim: tuple | None = None, **condition
-) -> tuple:
-    """Sampling of one clip, and its frames; `trim` is how many latent frames in front are no part of it."""
+    graph: Graph, models: dict, words: dict, latent: tuple, steps: int, cfg: float, trim: tuple | None = None,
+    tiles: dict | None = None, **changes,
+) -> tuple:  # fmt: skip
+    """Sampling of one clip, and its frames.
+
+    Args:
+        trim: how many latent frames in front are no part of it.
+        tiles: settings of VAE Decode (Tiled), for frames that do not fit in memory at once.
+    """
     settings = {"latent_image": latent, "seed": 0, "steps": steps, "cfg": cfg, **OFFICIAL, "denoise": 1.0}
-    samples = graph.add("sampler", "PusaKSampler", "Sample", **models, **words, **settings, **condition), 0
+    samples = graph.add("sampler", "PusaKSampler", "Sample", **models, **words, **(settings | changes)), 0
     if trim:
         samples = graph.add("trimmed", "TrimVideoLatent", "Video", samples=samples, trim_amount=trim), 0
-    return graph.add("frames", "VAEDecode", "Video", samples=samples, vae=("vae", 0)), 0
+    decoder = "VAEDecodeTiled" if tiles else "VAEDecode"
+    return graph.add("frames", decoder, "Video", samples=samples, vae=("vae", 0), **(tiles or {})), 0
 
 
 def extend(graph: Graph, models: dict, words: dict, steps: int, cfg: float, **changes) -> str:

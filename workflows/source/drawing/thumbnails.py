@@ -28,6 +28,7 @@ SHOWN = {
 LABELS = {
     "wan22_lightx2v": "Wan2.2, 4 steps", "wan22": "Wan2.2", "wan21": "Wan2.1",
     "wan22_5b": "Wan2.2 5B", "wan21_vace": "Wan2.1 VACE", "skyreels_v2_df": "SkyReels-V2 DF",
+    "mochi": "Mochi 1",
 }  # fmt: skip
 OTHERS = {
     "any_sampler": ("i2v", "any sampler"), "prompt_files": ("t2v", "stored prompts"), "merge_lora": ("t2v", "merge a LoRA"),

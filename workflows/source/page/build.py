@@ -9,11 +9,13 @@ from pathlib import Path
 from PIL import Image
 
 from devtools.places import REPOSITORY
+from devtools.weights.models import ModelFile
 
 from ..demo import demo_graphs
 from ..drawing.thumbnails import demo_card, wan_thumbnail
 from ..families import family_graphs
 from ..graph import OPEN, Graph, file_url
+from ..mochi import mochi_graphs
 from ..others import other_graphs
 from ..wan import wan_graphs
 from .editor import Editor
@@ -41,7 +43,7 @@ FINISH = """([nodes, note]) => {
 
 def all_graphs() -> list[Graph]:
     """Every graph that is shipped."""
-    return [*wan_graphs(), *family_graphs(), *other_graphs(), *demo_graphs()]
+    return [*wan_graphs(), *family_graphs(), *mochi_graphs(), *other_graphs(), *demo_graphs()]
 
 
 def versions(url_stats: dict) -> dict:
@@ -52,11 +54,12 @@ def versions(url_stats: dict) -> dict:
 
 
 def properties(class_type: str, files: list, version: dict) -> dict:
-    """What a node says of its origin and of the files it needs."""
+    """What a node says of its origin and of the files it needs; a file that has to be joined has no address."""
     ours = class_type.startswith("Pusa")
     made = {"cnr_id": version["name"] if ours else "comfy-core", "ver": version["version"] if ours else version["core"]}
-    if files:
-        made["models"] = [{"name": file.name, "url": file_url(file), "directory": file.folder} for file in files]
+    models = [{"name": file.name, "url": file_url(file), "directory": file.folder} for file in files if isinstance(file, ModelFile)]
+    if models:
+        made["models"] = models
     return made
 
 

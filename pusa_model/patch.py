@@ -36,7 +36,7 @@ from .network.call import call_per_frame
 from .network.modulation import exchange_vace_blocks
 from .noising import per_frame_noising
 from .part_of_time import PLACES, of_row, with_places
-from .paths.own_path import OwnPath, needs_own_path
+from .paths.own_path import OWN_LEVELS, OwnPath, needs_own_path
 from .paths.table_path import TablePath
 from .run import KEY, Run, begun, check_begun, run_of
 from .start import Start, numbers, placement
@@ -161,7 +161,7 @@ class FramePatch:
         if self.held and needs_own_path(executor.class_obj):
             run.own_path = OwnPath(run.multipliers, self.held, mask_at)
         if self.moving:
-            self.warn_of_other_levels(sigmas)
+            self.warn_of_other_levels(executor.class_obj, sigmas)
             run.table_path = TablePath(self.table, self.moving, mask_at, noise.device)
         last = sigmas[-1].clone()
         with per_frame_noising(guider, run.multipliers, run.own_path, run.table_path, self.family.multiplier):
@@ -170,16 +170,18 @@ class FramePatch:
             samples = path.finish(samples, last)
         return samples
 
-    def warn_of_other_levels(self, sigmas: Tensor) -> None:
-        """Say where a sampler is driven with levels that are none of the schedule's."""
-        strange = [level for level in sigmas.tolist() if self.table.row(level)[1]]
+    def warn_of_other_levels(self, sampler, sigmas: Tensor) -> None:
+        """Say where a run goes through levels that are none of the schedule's."""
+        strange, name = [level for level in sigmas.tolist() if self.table.row(level)[1]], self.node or "Pusa"
         if strange:
             logging.warning(
                 "%s: the sampler has the level %.4g, which is none of the schedule's, so levels are read between its rows. Connect "
                 "the `sigmas` of Schedule (Pusa) to the sampler.",
-                self.node or "Pusa",
+                name,
                 strange[0],
             )
+        if getattr(getattr(sampler, "sampler_function", None), "__name__", "") in OWN_LEVELS:
+            logging.warning("%s: the sampler chooses levels of its own between those of the schedule; euler takes its own.", name)
 
     def predict_noise(self, executor, x, timestep, model_options={}, seed=None):
         """``D = x + m (D_base - x)`` on the whole clip, after guidance and window fusion; exact at m = 0 and m = 1."""

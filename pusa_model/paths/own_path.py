@@ -36,6 +36,9 @@ DETERMINISTIC = frozenset(
 )
 """ComfyUI's sampler functions that integrate (x - D) / sigma without fresh noise; they keep their own order of accuracy."""
 
+OWN_LEVELS = frozenset({"dpm_adaptive_function", "dpm_fast_function"})
+"""Those that are asked for a first and a last level only, and choose the ones between."""
+
 NOISY_OPTIONS = ("eta", "s_churn", "cfg_pp")
 TOLD = 1e-4  # level below which x - D is rounding
 

@@ -96,7 +96,7 @@ def test_windows_follow_the_frames_that_move():
     assert table.windows == ((0, 3), (0, 3), (0, 3), (1, 4), (2, 5), (2, 5), (2, 5))
     whole = with_windows(delayed(GRID, torch.ones(4), lag=2), 9)
     assert set(whole.windows) == {(0, 4)}
-    with pytest.raises(InputError, match="latent frame 2 moves in row"):
+    with pytest.raises(InputError, match="latent frame 0 moves in row 0 outside"):
         with_windows(delayed(GRID, torch.ones(5), lag=0), 3)
 
 

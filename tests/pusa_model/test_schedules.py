@@ -3,13 +3,16 @@
 import json
 
 import comfy.latent_formats
+import comfy.sample
 import comfy.samplers
 import golden
 import pytest
 import sampled
 import tiny
 import torch
+from comfy.context_windows import ContextSchedules
 from comfy_extras import nodes_custom_sampler as custom
+from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from pusa.nodes import PusaApplyCondition, PusaLatentFrames, PusaSchedule
 from pusa.pusa_model.paths.renoise import fresh_noise
 from pusa.schedulers import InputError, flow_match_sigmas
@@ -213,3 +216,80 @@ def test_levels_that_are_none_of_the_clock_are_told(wan, positive, negative, cap
     caplog.clear()
     advanced(wan, planned, clock, positive, negative)
     assert "schedule" not in caplog.text
+
+
+def test_a_batch_has_its_own_noise(wan, positive, negative):
+    """Rows of a batch are the runs of their own draws, and fresh noise differs from row to row."""
+    latent, frames = empty(batch=2), random_frames(1)
+    condition = given(latent, "0", "0", frames=frames)
+    planned, clock = scheduled(condition=condition, latent=latent)
+    result = advanced(wan, planned, clock, positive, negative, latent)
+    assert torch.equal(result[:, :, 0], frames[:, :, 0].expand(2, -1, -1, -1)) and not torch.equal(result[0], result[1])
+    noise = custom.Noise_RandomNoise(7).generate_noise(latent)
+    single = scheduled(condition=given(LATENT, "0", "0", frames=frames))[0]
+    for row in range(2):
+        alone = advanced(wan, single, clock, positive, negative, noise=noise[row : row + 1])
+        assert (alone - result[row : row + 1]).abs().max() < 1e-4
+    first, second = fresh_noise(noise[:, :, 0], 7, 0, 1)
+    assert not torch.equal(first, second) and not torch.equal(first, noise[0, :, 1])
+
+
+@pytest.mark.parametrize("kind", ["delay", "hold"])
+def test_a_masked_frame_stays_what_it_is(wan, positive, negative, kind):
+    """A noise mask of 0 on a frame that the schedule moves keeps that frame."""
+    held = random_frames(5, seed=3)
+    mask = torch.ones(1, 1, 5, 4, 4)
+    mask[:, :, 2] = 0
+    latent = {"samples": held, "noise_mask": mask}
+    planned, _ = scheduled(kind, given(latent, "0", "0.5"), latent)
+    result = run(wan, positive, negative, latent, planned)
+    assert (result[:, :, 2] - held[:, :, 2]).abs().max() < 1e-4
+    assert (result[:, :, 3] - held[:, :, 3]).abs().max() > 1e-2 and result.isfinite().all()
+
+
+@pytest.mark.parametrize("length", [5, 3])
+def test_context_windows_go_through_the_table(wan, positive, negative, length):
+    planned, clock = scheduled(condition=given(LATENT, "0", "0"))
+    windowed = ContextWindowsManualNode.execute(
+        wan,
+        length,
+        1,
+        ContextSchedules.STATIC_STANDARD,
+        context_stride=1,
+        closed_loop=False,
+        fuse_method="pyramid",
+        dim=2,
+        freenoise=False,
+    )[0]
+    result = advanced(windowed, planned, clock, positive, negative)
+    assert torch.equal(result[:, :, 0], random_frames(1)[:, :, 0]) and result.isfinite().all()
+    if length == 5:
+        assert (result - advanced(wan, planned, clock, positive, negative)).abs().max() < 1e-4
+
+
+def test_part_of_the_noise(wan, positive, negative):
+    """With denoise below 1 the frames wait at the level that the run begins at."""
+    seen, latent = [], {"samples": random_frames(5, seed=3)}
+    planned, _ = scheduled(latent=latent)
+    sampled.watch_network(wan, seen)
+    result = run(wan, positive, negative, latent, planned, denoise=0.5)
+    first = float(flow_match_sigmas(4, 5.0, 0.5)[0])
+    assert result.isfinite().all() and (seen[0][1] - 1000 * first).abs().max() < 1e-2 and first < 1
+    start = (1 - first) * FORMAT.process_in(latent["samples"]) + first * custom.Noise_RandomNoise(7).generate_noise(latent)
+    assert (seen[0][0] - start).abs().max() < 1e-4
+
+
+def test_previews_show_frames_without_noise(wan, positive, negative):
+    """What a sampler's callback is given of a frame that waits is a prediction, not the frame with its noise."""
+    planned, clock = scheduled(condition=given(LATENT, "0", "0"))
+    ours, target = PusaApplyCondition.execute(wan, LATENT, planned, 5.0)
+    shown, seen = [], []
+    sampled.watch_network(wan, seen)
+    comfy.sample.sample_custom(
+        ours, custom.Noise_RandomNoise(7).generate_noise(LATENT), 1.0, comfy.samplers.sampler_object("euler"), clock, positive,
+        negative, target["samples"], callback=lambda step, denoised, x, total: shown.append(denoised.clone()), seed=7,
+    )  # fmt: skip
+    with torch.inference_mode():
+        for denoised, (x, told) in zip(shown, seen.copy(), strict=True):
+            v = wan.model.diffusion_model(x, told, positive[0][0])
+            assert (denoised - (x - told[:, None, :, None, None] / 1000 * v)).abs().max() < 1e-4

@@ -4,12 +4,13 @@ from comfy_api.latest import io
 
 from ..pusa_model import timeline
 from ..pusa_model.condition import Condition
-from ..pusa_model.families.lookup import of_latent, of_vae, target_latent
+from ..pusa_model.families.lookup import counted_otherwise, of_latent, of_vae, target_latent
+from ..pusa_model.families.table import Family
 from ..pusa_model.paths.renoise import CHOICES, rows_of
 from ..pusa_model.timeline.encode import ENCODINGS, FITS
 from ..schedulers import InputError, parse_positions, pixel_length, summary
 from ..schedulers.grammar import decimal_comma, noise_values, position_terms
-from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, say
+from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, say, warner
 from .shared.verdict import Mistakes
 
 VAE_TIP = (
@@ -74,6 +75,13 @@ def check_text(positions: str | None = None, noise: str | None = None) -> bool |
         except InputError as error:
             mistakes[name] = str(error)
     return Mistakes(mistakes) if mistakes else True
+
+
+def target_of(cls, family: Family | None, latent):
+    """Samples of the target of a condition; says where an empty one was counted by the frames of another family."""
+    if family is not None and (text := counted_otherwise(family, latent)):
+        warner(cls)(text)
+    return target_latent(family, latent)
 
 
 def tell(cls, before: Condition | None, after: Condition, noise: str, multipliers, asked: list[int] | None = None) -> None:
@@ -157,7 +165,7 @@ class PusaKeyframes(io.ComfyNode):
         renoise="once",
         renoise_steps=1,
     ) -> io.NodeOutput:
-        target = target_latent(of_vae(vae), latent)
+        target = target_of(cls, of_vae(vae), latent)
         rows = rows_of(renoise, renoise_steps)
         placed = timeline.keyframes(vae, target, images, positions, unit, noise, fit, encode, condition, multipliers, rows)
         asked = parse_positions(positions, pixel_length(placed.target[1], placed.factor)) if unit == "frame" else None
@@ -226,7 +234,7 @@ class PusaVideoFrames(io.ComfyNode):
     def execute(
         cls, vae, latent, video, take, frames, place, noise, fit, condition=None, multipliers=None, renoise="once", renoise_steps=1
     ) -> io.NodeOutput:
-        target = target_latent(of_vae(vae), latent)
+        target = target_of(cls, of_vae(vae), latent)
         rows = rows_of(renoise, renoise_steps)
         placed = timeline.video_frames(vae, target, video, take, frames, place, noise, fit, condition, multipliers, rows)
         tell(cls, condition, placed, noise, multipliers)
@@ -278,7 +286,7 @@ class PusaLatentFrames(io.ComfyNode):
         cls, latent, frames, positions, noise, condition=None, multipliers=None, renoise="once", renoise_steps=1
     ) -> io.NodeOutput:
         given = frames["samples"]
-        target = target_latent(of_latent(given), latent)
+        target = target_of(cls, of_latent(given), latent)
         rows = rows_of(renoise, renoise_steps)
         placed = timeline.latent_frames(target, given, positions, noise, condition, multipliers, rows)
         tell(cls, condition, placed, noise, multipliers)

@@ -4,6 +4,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..pusa_model import sampling
+from ..pusa_model.families.lookup import counted_otherwise, of_model
 from ..pusa_model.guards import remarks
 from ..schedulers import flow_match_sigmas
 from .shared.common import CATEGORY, PusaCondition, condition_input, named_errors, warner
@@ -192,7 +193,8 @@ class PusaApplyCondition(io.ComfyNode):
     @named_errors
     def execute(cls, model, latent, condition, shift) -> io.NodeOutput:
         prepared = sampling.prepare(model, latent, condition, shift, cls.define_schema().display_name)
-        for text in remarks(model) if condition.conditioned else ():
+        said = [counted_otherwise(of_model(model), latent), *(remarks(model) if condition.conditioned else ())]
+        for text in filter(None, said):
             warner(cls)(text)
         return io.NodeOutput(*prepared)
 

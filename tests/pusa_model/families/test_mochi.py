@@ -219,6 +219,19 @@ def test_what_is_said_about_a_run(model):
     assert said == []
 
 
+def test_an_empty_latent_that_counts_in_fours_is_told_at_every_node(model, caplog):
+    """25 frames asked for make 37; the clip is that long."""
+    latent = {"samples": torch.zeros(1, 16, 7, 8, 8)}
+    condition = PusaLatentFrames.execute(latent, {"samples": frames(1)}, "0", "0.4")[0]
+    assert "37 video frames here, not 25" in caplog.text and condition.target == (12, 7, 8, 8)
+    caplog.clear()
+    target = PusaApplyCondition.execute(model, latent, condition, 5.0)[1]
+    assert "37 video frames here, not 25" in caplog.text and target["samples"].shape == (1, 12, 7, 8, 8)
+    caplog.clear()
+    given("0", "0.4")
+    assert "video frames here" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "options, words",
     [

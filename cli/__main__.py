@@ -23,7 +23,8 @@ def main(arguments: list) -> int:
         jobs, failures = planned(given)
         if given.dry_run:
             graphs = {job.name: job.filled.graph for job in jobs}
-            print(json.dumps(graphs if given_folder(given) else next(iter(graphs.values())), indent=2))
+            if graphs:
+                print(json.dumps(graphs if given_folder(given) else next(iter(graphs.values())), indent=2))
             return report_failures(failures)
         given.output_dir.mkdir(parents=True, exist_ok=True)
     except GraphError as error:

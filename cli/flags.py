@@ -32,11 +32,21 @@ def parser() -> argparse.ArgumentParser:
         epilog = f"example:\n  python -m cli {name} {task.example}\n\n{EPILOG}"
         description = f"{task.text[0].upper()}{task.text[1:]}."
         usage = f"python -m cli {name} [FLAG ...]     (-h lists the flags)"
-        command = _parser(commands.add_parser, name, usage=usage, help=task.text, description=description, epilog=epilog)
+        command = _parser(
+            commands.add_parser,
+            name,
+            aliases=other_names(name, task),
+            usage=usage,
+            help=task.text,
+            description=description,
+            epilog=epilog,
+        )
+        command.set_defaults(task=name)
         _graph_flags(command)
         _given_flags(command, name, task)
         _prompt_flags(command, name)
         _sampling_flags(command, task)
+        _file_flags(command)
         _server_flags(command)
     return top
 
@@ -72,6 +82,11 @@ def with_values(arguments: list) -> list:
         else:
             words.append(word)
     return words
+
+
+def other_names(name: str, task: Task) -> list:
+    """How a task is called elsewhere: in the names of the graphs, and of the embedded model's."""
+    return sorted({task.graph, task.demo} - {name})
 
 
 def _parser(make, *arguments, **words):
@@ -171,6 +186,19 @@ def _sampling_flags(command, task: Task) -> None:
     if extend:
         add("--hops", type=number(int, 1, 1000), metavar="N", help="how many times the clip is extended")
         add("--direction", choices=("forwards", "backwards"), help="what comes after the clip, or what came before it")
+
+
+def _file_flags(command) -> None:
+    group = command.add_argument_group("model files, by the names that the server lists; a path counts by its last part")
+    add = group.add_argument
+    add("--unet", metavar="FILE", help="the diffusion model of a graph with one")
+    add("--high_unet", metavar="FILE", help="that for high noise, of a graph with two")
+    add("--low_unet", metavar="FILE", help="and for low noise")
+    add("--lora_path", metavar="FILE", help="the Pusa LoRA of a graph with one model")
+    add("--high_lora_path", metavar="FILE", help="that for high noise, of a graph with two")
+    add("--low_lora_path", metavar="FILE", help="and for low noise")
+    add("--vae", metavar="FILE", help="the VAE")
+    add("--clip", metavar="FILE", help="the text encoder")
 
 
 def _server_flags(command) -> None:

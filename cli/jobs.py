@@ -35,11 +35,14 @@ class Job:
 
     def finished(self) -> bool:
         """Whether the video is there, complete, and made from this graph and these files."""
+        return self.recorded("graph") == fingerprint(self.filled) and self.recorded("bytes") == _size(self.video)
+
+    def recorded(self, what: str):
+        """What the record says; None where there is none or it does not."""
         try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
-            return record["graph"] == fingerprint(self.filled) and record["bytes"] == self.video.stat().st_size
+            return json.loads(self.record.read_text(encoding="utf-8"))[what]
         except (OSError, ValueError, KeyError, TypeError):
-            return False
+            return None
 
     def keep(self, content: bytes, server: str, file: OutputFile) -> None:
         """Write the video and its record. Either is there in full or not at all, and no record is beside another video."""
@@ -57,6 +60,11 @@ class Job:
 def fingerprint(filled: Filled) -> str:
     """One text for one graph and one content of its files: their names on the server are made from their content."""
     return hashlib.sha256(json.dumps(filled.graph, sort_keys=True).encode()).hexdigest()
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1 where there is none."""
+    return path.stat().st_size if path.is_file() else -1
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -97,10 +105,19 @@ def folder_jobs(graph: dict, task: Task, settings: Settings, inputs: Path, folde
             raise GraphError(f"--output_dir: {video} would replace the clip that it is made from; choose another folder")
         seen[file.stem] = file
         try:
-            jobs.append(Job(file.stem, fill(graph, task, of_file(graph, task, settings, file, prompts)), video))
+            filled = fill(graph, task, of_file(graph, task, settings, file, prompts))
+            jobs.append(beside_others(Job(file.stem, filled, video)))
         except GraphError as error:
             failures[file.stem] = str(error)
     return jobs, failures
+
+
+def beside_others(job: Job) -> Job:
+    """A job under a name of its own where a video that was made from something else has its name: no video is replaced."""
+    if not job.video.exists() or job.recorded("graph") == fingerprint(job.filled):
+        return job
+    name = f"{job.name}_{fingerprint(job.filled)[:8]}"
+    return Job(name, job.filled, job.video.with_name(f"{name}.mp4"))
 
 
 def of_file(graph: dict, task: Task, settings: Settings, file: Path, prompts: Path | None) -> Settings:
@@ -113,6 +130,11 @@ def of_file(graph: dict, task: Task, settings: Settings, file: Path, prompts: Pa
         prompt = text.read_text(encoding="utf-8").strip()
         if not prompt:
             raise GraphError(f"{text} is empty; it holds the prompt")
+        if stored and not prompt.endswith(".safetensors"):
+            raise GraphError(
+                f"{text.name} holds a prompt, and the graph takes the names of stored ones (PusaLoadPrompt), such as "
+                "nano_positive.safetensors"
+            )
         changes[name] = (prompt,)
     except FileNotFoundError:
         if not stored and not settings.prompt:

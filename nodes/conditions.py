@@ -104,7 +104,7 @@ class PusaKeyframes(io.ComfyNode):
                 "Places pictures on the timeline of a video: one at frame 0 is image-to-video, two at 0 and last are "
                 "start and end frames, more are keyframes."
             ),
-            search_aliases=["image to video", "i2v", "start end frames", "first last frame", "keyframe", "pusa image"],
+            search_aliases=["image to video", "i2v", "start end frames", "first last frame", "keyframe", "flf2v", "inbetween"],
             inputs=[
                 io.Vae.Input("vae", tooltip=VAE_TIP),
                 io.Latent.Input("latent", tooltip=LATENT_TIP),

@@ -127,7 +127,7 @@ class PusaExtendVideo(io.ComfyNode):
                 "Makes a clip longer, in one hop or many, with a prompt for each if you like. Your frames stay as they are, the "
                 "new ones follow without a gap or a repeated frame, and sound and frame rate are kept."
             ),
-            search_aliases=["extend video", "video extension", "long video", "continue clip", "prepend", "extend backwards"],
+            search_aliases=["extend video", "video extension", "long video", "continue video", "prepend", "extend backwards"],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Vae.Input("vae", tooltip=VAE_TIP),
@@ -219,7 +219,7 @@ class PusaTransition(io.ComfyNode):
                 "Leads from the end of one clip to the start of another with new frames between. Without a second clip it leads "
                 "back to the start of the first: a loop. Your frames stay as they are."
             ),
-            search_aliases=["transition", "loop video", "seamless loop", "join clips", "completion", "fill gap", "insert"],
+            search_aliases=["transition", "loop video", "seamless loop", "join clips", "completion", "interpolate", "inbetween"],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Vae.Input("vae", tooltip=VAE_TIP),

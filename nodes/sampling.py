@@ -105,7 +105,7 @@ class PusaKSampler(io.ComfyNode):
                 "say. Drives one Wan or Mochi model, or the Wan2.2 high and low noise pair. Without a condition it is "
                 "text-to-video."
             ),
-            search_aliases=["ksampler", "pusa sampler", "image to video", "vectorized timestep", "flowmatch_pusa", "wan sampler"],
+            search_aliases=["ksampler", "pusa sampler", "image to video", "animate", "flowmatch_pusa", "wan sampler"],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Conditioning.Input("positive", tooltip="What the video shows."),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .conditions import both_ends, clips, pictures
+from .files import fill_files
 from .filling import Filling
 from .links import GraphError, drop, links, only, path_to, source_of
 from .settings import Settings
@@ -39,6 +40,7 @@ def fill(graph: dict, task: Task, settings: Settings) -> Filled:
     filling = Filling(graph, task)
     only(graph, "SaveVideo")
     fill_values(filling, settings)
+    fill_files(filling, settings)
     fill_strengths(filling, settings)
     fill_prompts(filling, settings)
     if task.files == "pictures":

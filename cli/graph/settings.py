@@ -39,6 +39,14 @@ class Settings:
     new_frames: int | None = None
     hops: int | None = None
     direction: str | None = None
+    unet: str | None = None
+    high_unet: str | None = None
+    low_unet: str | None = None
+    lora_path: str | None = None
+    high_lora_path: str | None = None
+    low_lora_path: str | None = None
+    vae: str | None = None
+    clip: str | None = None
 
     @classmethod
     def from_flags(cls, flags: dict) -> "Settings":

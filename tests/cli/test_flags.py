@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import GIVEN, run
 
-from cli.flags import parse, parser
+from cli.flags import other_names, parse, parser
 from cli.graph.settings import Settings
 from cli.graph.tasks import TASKS
 
@@ -96,3 +96,11 @@ def test_a_setting_that_the_graph_cannot_take_ends_before_anything_is_posted(tmp
     flags = ("--image_paths", PICTURE, "--prompt", "words", "--server", "http://127.0.0.1:9")
     done = run("i2v", tmp_path, *flags, code=2)
     assert done.stderr == "Error: demo_i2v: --prompt: the graph takes stored prompts (PusaLoadPrompt); give --prompt_file\n"
+
+
+@pytest.mark.parametrize("name, other", [("extend", "extension"), ("start-end", "start_end")])
+def test_a_task_is_known_by_the_name_of_its_graph(name, other):
+    assert other in other_names(name, TASKS[name])
+    shared = ["--prompt", "x", "--dry_run"]
+    given = ["--video_path", __file__] if name == "extend" else ["--image_paths", __file__, __file__]
+    assert parse([other, *shared, *given]).task == parse([name, *shared, *given]).task == name

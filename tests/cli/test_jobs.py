@@ -93,7 +93,11 @@ def test_done_is_what_was_made_from_the_same_graph_and_files(pictures, tmp_path)
     assert json.loads(job.record.read_text())["file"]["filename"] == "pusa_00001_.mp4"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.json", "a.mp4"]
     (changed, _, _), _ = jobs_of(pictures, tmp_path, prompt=("y",))
-    assert not changed.finished()
+    assert not changed.finished() and changed.video != job.video
+    changed.keep(b"another", "http://gpu", FILE)
+    assert changed.finished() and job.finished() and job.video.read_bytes() == b"video"
+    (again, _, _), _ = jobs_of(pictures, tmp_path, prompt=("y",))
+    assert again.video == changed.video and again.finished()
     (pictures / "a.png").write_bytes((GIVEN / "nano_32.png").read_bytes())
     upload_name.cache_clear()  # read once in a run
     (other, _, _), _ = jobs_of(pictures, tmp_path, prompt=("x",))

@@ -1,10 +1,12 @@
 """Rolling Video: a clip through one window is the plain loop over its windows; prompts, given frames and lengths."""
 
+import mochi
 import pytest
 import sampled
+import tiny
 import torch
 from comfy_extras import nodes_custom_sampler as custom
-from pusa.nodes import PusaRollingVideo, PusaSchedule
+from pusa.nodes import PusaApplyCondition, PusaLatentFrames, PusaRollingVideo, PusaSchedule
 from pusa.pusa_model.rolling import by_frame
 from pusa.schedulers import flow_match_sigmas
 from pusa.schedulers.level_table import delayed, lag_of_window, with_windows
@@ -92,3 +94,27 @@ def test_what_cannot_roll_is_said(wan, positive, negative, name):
         rolling(wan, [positive], negative, scheduled)
     with pytest.raises(ValueError, match="was made for 20 latent frames"):
         rolling(wan, [positive], negative, given(empty(20), "0", "0"))
+
+
+def test_mochi_rolls_too():
+    """A network with a forward of ours: levels of the window, an empty negative prompt, and a clean first frame as it was given."""
+    model, latent = mochi.model(), {"samples": torch.zeros(1, 12, 2, 8, 8)}
+    frame = torch.randn(1, 12, 1, 8, 8, generator=tiny.seeded(1))
+    condition = PusaLatentFrames.execute(latent, {"samples": frame}, "0", "0")[0]
+    result = rolling(model, [mochi.random_prompt()], mochi.empty_prompt(), condition, latent, length=49, window=4, steps=3, cfg=4.5)
+    assert result.shape == (1, 12, 9, 8, 8) and torch.equal(result[:, :, :1], frame) and result.isfinite().all()
+    lag = lag_of_window(3, 9, 1)
+    long = {"samples": torch.zeros(1, 12, 9, 8, 8)}
+    planned = PusaSchedule.execute(long, "delay", lag, 1, "forward", 3, 5.0, given_in(long, frame))[0]
+    ours, target = PusaApplyCondition.execute(model, long, planned, 5.0)
+    guider = custom.CFGGuider.execute(ours, mochi.random_prompt(), mochi.empty_prompt(), 4.5)[0]
+    noise, sampler = custom.Noise_RandomNoise(7), custom.KSamplerSelect.execute("euler")[0]
+    whole = custom.SamplerCustomAdvanced.execute(noise, guider, sampler, planned.clock(), target)[0]["samples"]
+    rolled = rolling(
+        model, [mochi.random_prompt()], mochi.empty_prompt(), given_in(long, frame), long, length=49, window=9, steps=3, cfg=4.5
+    )
+    assert (rolled - whole).abs().max() < 1e-4
+
+
+def given_in(latent, frame):
+    return PusaLatentFrames.execute(latent, {"samples": frame}, "0", "0")[0]

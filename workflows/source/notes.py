@@ -1,5 +1,7 @@
 """The words of the notes: what a graph does, which files it needs, three settings worth changing, and where to put files."""
 
+import re
+
 from devtools.weights.models import JoinedFile
 
 from .graph import Graph, file_url
@@ -159,12 +161,13 @@ DEMO = {
 
 
 def compose(title: str, what: list, files: str, worth: list, inputs: str = "") -> str:
-    """A note in Markdown."""
-    parts = [f"# {title}", *what, "## Files", files]
+    """A note in Markdown. Inline code becomes bold: in Nodes 2.0 it is dark on the dark of a note."""
+    parts = [f"# {title}", "Needs the custom node pack **Pusa for ComfyUI**.", *what, "## Files", files]
     if inputs:
         parts += ["## Pictures and clips", inputs]
     settings = "\n".join(f"{number}. {line}" for number, line in enumerate(worth, 1))
-    return "\n\n".join([*parts, "## Worth changing", settings]) + "\n"
+    note = "\n\n".join([*parts, "## Worth changing", settings]) + "\n"
+    return re.sub(r"`([^`\n]+)`", r"**\1**", note)
 
 
 def file_list(graph: Graph) -> str:

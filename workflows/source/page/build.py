@@ -27,13 +27,14 @@ FINISH = """([nodes, note]) => {
     for (const [id, wanted] of Object.entries(nodes)) {
         const node = app.graph.getNodeById(Number(id));
         Object.assign(node.properties, wanted.properties);
-        for (const widget of node.widgets ?? []) if (widget.name === 'control_after_generate') widget.value = 'fixed';
+        for (const widget of node.widgets ?? []) if (widget.name === 'control_after_generate') widget.value = 'randomize';
         node.mode = wanted.mode;
         node.setSize([wanted.width, Math.max(wanted.height, node.computeSize()[1])]);
     }
     const made = LiteGraph.createNode('MarkdownNote');
     app.graph.add(made);
     made.title = 'About this workflow';
+    [made.color, made.bgcolor] = ['#222', '#000'];
     made.widgets[0].value = note.text;
     Object.assign(made.properties, note.properties);
     made.pos = [0, 30];

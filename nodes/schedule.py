@@ -129,6 +129,9 @@ class PusaRollingVideo(io.ComfyNode):
     def execute(
         cls, model, positive, negative, latent, seed, length, window, steps, block, cfg, shift, condition=None
     ) -> io.NodeOutput:
+        shape = tuple(latent["samples"].shape)
+        if len(shape) != 5:
+            raise InputError(f"`latent` has the shape {shape}; a video latent is [batch, channels, frames, height, width].")
         settings = {"seed": seed, "length": length, "window": window, "steps": steps, "block": block, "cfg": cfg, "shift": shift}
         prompts = list(positive.values())
         return io.NodeOutput(sample_rolling(model, prompts, negative, latent, **settings, condition=condition, warn=warner(cls)))

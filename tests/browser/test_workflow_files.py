@@ -22,7 +22,7 @@ FILES = {file for files in MODELS.values() for file in files}
 LINKS = {(file.name, file_url(file), file.folder) for file in FILES if isinstance(file, ModelFile)}
 JOINED = {file.name: file for file in FILES if isinstance(file, JoinedFile)}
 CONDITIONED = {"PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames"}
-SEEDED = {"PusaKSampler", "PusaExtendVideo", "PusaTransition", "RandomNoise"}
+SEEDED = {"PusaKSampler", "PusaExtendVideo", "PusaTransition", "PusaRollingVideo", "RandomNoise"}
 WITHOUT_VIDEO = {"merge_lora", "prompt_files"}
 
 

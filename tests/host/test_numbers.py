@@ -31,6 +31,11 @@ INPUTS = {
     },
     "PusaTransition": JOIN | {"positive": ["positive", 0], "new_frames": 3},
     "PusaApplyCondition": {"model": ["model", 0], "latent": ["empty", 0], "condition": ["condition", 0]},
+    "PusaSchedule": {"latent": ["empty", 0], "kind": "delay", "lag": 1, "block": 1, "order": "forward", "steps": 1},
+    "PusaRollingVideo": {
+        "model": ["model", 0], "positive.prompt0": ["positive", 0], "negative": ["negative", 0], "latent": ["empty", 0],
+        "seed": 1, "length": 9, "window": 2, "steps": 1, "block": 1,
+    },
     "PusaScheduler": {"steps": 1},
     "PusaConditionPlot": {"condition": ["condition", 0], "steps": 1},
     "PusaMergeLora": {"base_name": WAN, "lora_name": LORA, "lora_name_2": LORA, "filename": "none", "overwrite": True},

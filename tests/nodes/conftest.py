@@ -69,6 +69,11 @@ def arguments(folders, wan, vae, positive, negative):
             | {"multipliers": LinearCurve([(0.0, 0.1), (1.0, 0.7)])},
             {"positions": "0, 1"},
         ),
+        "PusaSchedule": (
+            {"latent": latent, "kind": "delay", "lag": 1, "block": 2, "order": "backward", "steps": 4, "shift": 5.0}
+            | {"condition": condition, "sigmas": torch.tensor([1.0, 0.5, 0.0])},
+            {"block": 4},
+        ),
         "PusaKSampler": (
             {"model": wan, "positive": positive, "negative": negative, "latent_image": latent, "denoise": 1.0}
             | sampled
@@ -84,6 +89,11 @@ def arguments(folders, wan, vae, positive, negative):
         "PusaTransition": (
             joining | {"positive": positive, "new_frames": 3, "video_after": pictures},
             {"video_after": pictures[:4]},
+        ),
+        "PusaRollingVideo": (
+            {"model": wan, "positive": {"prompt0": positive, "prompt1": negative}, "negative": negative, "latent": latent}
+            | {"seed": 1, "length": 17, "window": 3, "steps": 2, "block": 1, "cfg": 3.0, "shift": 5.0, "condition": condition},
+            {"length": 7},
         ),
         "PusaApplyCondition": (
             {"model": wan, "latent": latent, "condition": condition, "shift": 5.0},

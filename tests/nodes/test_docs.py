@@ -18,6 +18,7 @@ from pusa.pusa_model.prompts.stored import register_folder
 from pusa.pusa_model.timeline import placing as timeline
 from pusa.schedulers import (
     InputError,
+    Recipe,
     expert_switch,
     flow_match_sigmas,
     latent_frame,
@@ -27,6 +28,7 @@ from pusa.schedulers import (
     pixel_length,
     summary,
 )
+from pusa.schedulers.level_table import delayed, lag_of_window
 
 DOCS = Path(__file__).resolve().parents[2] / "web" / "docs"
 FRAMES, LENGTH = 81, 21  # the clip of all examples: 81 video frames, 21 latent frames
@@ -169,6 +171,24 @@ def experts(steps, high, low):
     assert (switch, int(code(steps)) - switch) == (int(high), int(low))
 
 
+def waits(kind, text, levels):
+    table = Recipe(code(kind)).table(torch.tensor([float(code(text))]), flow_match_sigmas(4))
+    assert rounded(table.levels[:, 0]) == decimals(levels)
+
+
+def starts(order, lag, block, frames, steps_done):
+    grid, free = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0]), torch.ones(int(frames))
+    done = 4 - 4 * delayed(grid, free, int(code(lag)), int(code(block)), code(order)).levels
+    assert ["".join(map(str, row)) for row in done.int().tolist()] == steps_done.split()
+
+
+def rolled(length, window, steps, block, lag, calls):
+    frames = (int(code(length)) - 1) // 4 + 1
+    found = lag_of_window(int(code(steps)), int(code(window)), int(code(block)))
+    table = delayed(flow_match_sigmas(int(code(steps))), torch.ones(frames), found, int(code(block)))
+    assert (found, table.rows) == (int(lag), int(calls))
+
+
 FACTS = {
     ("`positions`", "video frames", "latent frames"): frame_positions,
     ("`positions`", "latent frames", "video frames"): latent_positions,
@@ -184,6 +204,9 @@ FACTS = {
     ("`length`", "latent frames", "video frames"): lengths,
     ("`steps`", "sigmas"): sigmas,
     ("`steps`", "high steps", "low steps"): experts,
+    ("`kind`", "`noise`", "its level"): waits,
+    ("`order`", "`lag`", "`block`", "latent frames", "steps that each frame has made"): starts,
+    ("`length`", "`window`", "`steps`", "`block`", "lag", "calls"): rolled,
 }
 
 

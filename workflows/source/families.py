@@ -8,12 +8,20 @@ from .wan import KEYFRAMES, NEGATIVE, PICTURES, PROMPT, SIZE
 STEPS, CFG, VACE_CFG, RATE = 30, 5.0, 3.0, 24.0
 LENGTH_5B, OVERLAP = 121, 13
 SKYREELS = (960, 544, 97)
+DELAY = {"kind": "delay", "lag": 5, "block": 5, "order": "forward", "steps": STEPS, "shift": 5.0}
+ROLLING = {"seed": 0, "length": 193, "window": 25, "steps": STEPS, "block": 1, "cfg": 6.0, "shift": 8.0}
+BAY = "Flat illustration with soft colours, gentle ripples, the camera does not move."
+PARTS = (
+    f"A small boat with a red sail glides from left to right across a calm bay in bright daylight. {BAY}",
+    f"A small boat with a red sail glides across a calm bay. The sun sets behind low hills, the sky turns orange. {BAY}",
+    f"A small boat with a red sail glides across a calm bay at night, under stars. A lighthouse on the headland shines. {BAY}",
+)
 CONTROL = "harbour.mp4"
 
 
 def family_graphs() -> list[Graph]:
     """All of them."""
-    return [wan22_5b_i2v(), wan22_5b_extension(), wan21_vace_keyframes(), skyreels_v2_df_i2v()]
+    return [wan22_5b_i2v(), wan22_5b_extension(), wan21_vace_keyframes(), skyreels_v2_df_i2v(), *skyreels_schedules()]
 
 
 def wan22_5b_i2v() -> Graph:
@@ -71,14 +79,58 @@ def wan21_vace_keyframes() -> Graph:
 def skyreels_v2_df_i2v() -> Graph:
     """A picture comes alive, on a model that was trained with a level for every frame."""
     graph = Graph("skyreels_v2_df_i2v")
-    models = parts.one_model(graph, "skyreels", fps=f"{RATE:g}")
-    graph.nodes["model"].wider = 110  # for the name of the file
-    parts.vae(graph, parts.file_name("skyreels", "vae"))
+    models = skyreels(graph)
     words = parts.prompts(graph, PROMPT, NEGATIVE)
     parts.empty(graph, *SKYREELS)
     from_picture(graph, models, words)
     graph.note = notes.family_note(graph, "i2v", notes.SKYREELS)
     return graph
+
+
+def skyreels_schedules() -> list[Graph]:
+    """Those in which frames become clean one after the other."""
+    return [skyreels_v2_df_async(), skyreels_v2_df_rolling()]
+
+
+def skyreels_v2_df_async() -> Graph:
+    """A picture comes alive, block after block."""
+    graph = Graph("skyreels_v2_df_async")
+    models = skyreels(graph)
+    words = parts.prompts(graph, PROMPT, NEGATIVE)
+    latent = parts.empty(graph, *SKYREELS)
+    given = parts.keyframes(graph, PICTURES[:1], "0", "0")
+    condition = graph.add("schedule", "PusaSchedule", "Given frames", 1, latent=latent, condition=given, **DELAY), 0
+    parts.plot(graph, condition, STEPS)
+    parts.save_frames(graph, parts.sample(graph, models, words, latent, STEPS, CFG, condition=condition), fps=RATE)
+    graph.note = notes.family_note(graph, "async", notes.SKYREELS_ASYNC)
+    return graph
+
+
+def skyreels_v2_df_rolling() -> Graph:
+    """A clip twice as long as the model's, with three prompts, through one window."""
+    graph = Graph("skyreels_v2_df_rolling")
+    models = skyreels(graph)
+    words = parts.prompts(graph, PARTS[0], NEGATIVE)
+    prompts = {"positive.prompt0": words["positive"]}
+    for number, text in enumerate(PARTS[1:], 1):
+        title = f"Prompt, part {number + 1}"
+        key = graph.add(f"positive{number}", "CLIPTextEncode", "Prompt", title=title, clip=("clip", 0), text=text)
+        prompts[f"positive.prompt{number}"] = key, 0
+    given = {**models, **prompts, "negative": words["negative"], "latent": parts.empty(graph, *SKYREELS)}
+    graph.nodes["positive"].title, graph.nodes["empty"].title = "Prompt, part 1", "Size"
+    samples = graph.add("rolling", "PusaRollingVideo", "Sample", **given, **ROLLING), 0
+    frames = graph.add("frames", "VAEDecode", "Video", samples=samples, vae=("vae", 0)), 0
+    parts.save_frames(graph, frames, fps=RATE)
+    graph.note = notes.family_note(graph, "rolling", notes.SKYREELS_ROLLING)
+    return graph
+
+
+def skyreels(graph: Graph) -> dict:
+    """SkyReels-V2 DF with its VAE."""
+    models = parts.one_model(graph, "skyreels", fps=f"{RATE:g}")
+    graph.nodes["model"].wider = 110  # for the name of the file
+    parts.vae(graph, parts.file_name("skyreels", "vae"))
+    return models
 
 
 def from_picture(graph: Graph, models: dict, words: dict) -> None:

@@ -19,6 +19,7 @@ WHAT = {
 NAMES = {
     "t2v": "text to video", "i2v": "image to video", "start_end": "start and end frames", "keyframes": "keyframes",
     "completion": "completion", "extension": "extension", "transition": "transition",
+    "async": "image to video, block after block", "rolling": "a clip of any length",
 }  # fmt: skip
 LENGTH = "`length` in **Size and length**: 81 frames are 5 seconds at 16 frames per second; always 4n + 1."
 OVERLAP = "`overlap`: the frames that the model is given; more carry the motion further. Overlap and new frames should make 81"
@@ -106,6 +107,32 @@ SKYREELS = (
         "`seed` in **KSampler (Pusa)**: another number is another video.",
         f"{GIVEN_EXACTLY}; every level was trained.",
         "`width`, `height` and `length` in **Size and length**: smaller is faster and needs less memory.",
+    ),
+)
+SKYREELS_ASYNC = (
+    SKYREELS[0],
+    (
+        "A picture comes alive, and the latent frames become clean in blocks of 5 that start 5 steps apart: the asynchronous mode "
+        "of its authors. A run has 50 steps then, 30 for each frame, at cfg 5 and shift 5; 960 x 544, 97 frames at 24 per second.",
+        SKYREELS[1][2],
+    ),
+    (
+        "`lag` in **Schedule (Pusa)**: 0 is all frames at once, 30 is block after block. Each step of it adds 4 to the run.",
+        "`block`: fewer frames in a block are more blocks, and more steps.",
+        f"{GIVEN_EXACTLY}. `steps` in **KSampler (Pusa)** are those of each frame; set them in **Plot Condition (Pusa)**, too.",
+    ),
+)
+SKYREELS_ROLLING = (
+    SKYREELS[0],
+    (
+        "193 frames, 8 seconds, through a window of 97 with three prompts along the way: 126 calls, each of the time and memory of "
+        "97 frames. 30 steps for each frame at cfg 6 and shift 8. The quality of such clips was not judged.",
+        SKYREELS[1][2],
+    ),
+    (
+        "`length` in **Rolling Video (Pusa)**: 4n + 1 frames. The prompts share it evenly; more can be connected.",
+        "`window`: latent frames that the model sees; 25 are the 97 frames of its training. Fewer need less memory.",
+        "`block`: 2 or 3 need fewer calls.",
     ),
 )
 MOCHI_WORDS = (
@@ -204,7 +231,7 @@ def family_note(graph: Graph, task: str, words: tuple) -> str:
     """The note of a graph for a relative of Wan."""
     title, what, worth = words
     seen = [SEEN] if "condition" in graph.nodes else []
-    inputs = f"Choose your own in the green groups. Those shown are in {INPUTS}."
+    inputs = "" if task == "rolling" else f"Choose your own in the green groups. Those shown are in {INPUTS}."
     return compose(f"{title}: {NAMES[task]}", [*what, *seen], file_list(graph), worth, inputs)
 
 

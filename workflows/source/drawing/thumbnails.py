@@ -24,6 +24,8 @@ SHOWN = {
     "completion": ((0, 80), (0, 8)),
     "extension": ((16,), (0, 1)),
     "transition": ((16, 64), (0, 1, 7, 8)),
+    "async": ((0,), (0,)),
+    "rolling": ((), ()),
 }
 LABELS = {
     "wan22_lightx2v": "Wan2.2, 4 steps", "wan22": "Wan2.2", "wan21": "Wan2.1",

@@ -233,6 +233,12 @@ class FramePatch:
         call = {"context": context, "clip_fea": clip_fea, "time_dim_concat": time_dim_concat, **kwargs}
         if run.seen is None:
             return call_per_frame(executor, self.network, multipliers, x, timestep, transformer_options, call)
+        streams = self.network.streams(executor.class_obj, call) if self.network.own_forward is None else ((), ())
+        if any(streams) or "context_window" in transformer_options and transformer_options["context_window"] is not None:
+            raise InputError(
+                "the network is shown a window of the clip, and references beside the clip or context windows cannot roll along. "
+                "Take them away, or sample with KSampler (Pusa)."
+            )
         frames = slice(*run.seen)
         part = call_per_frame(executor, self.network, multipliers[:, frames], x[:, :, frames], timestep, transformer_options, call)
         velocity = part.new_zeros(*part.shape[:2], x.shape[2], *part.shape[3:])  # what is not seen does not move

@@ -19,7 +19,7 @@ import comfy.utils
 import latent_preview
 from torch import Tensor
 
-from ..schedulers import InputError, LevelTable, Recipe, flow_match_sigmas, latent_length
+from ..schedulers import InputError, LevelTable, Recipe, latent_length
 from ..schedulers.level_table import lag_of_window, spread
 from .condition import Condition, describe_target
 from .families.lookup import check_model, network_record, video_latent
@@ -28,7 +28,7 @@ from .lora.on_model import check_lora_once
 from .part_of_time import ROWS
 from .patch import apply_condition, condition_latent
 from .prompts.check import check_prompts
-from .sampling import with_samples, with_shift
+from .sampling import sigma_grid, with_samples, with_shift
 
 
 def sample_rolling(
@@ -73,18 +73,22 @@ def sample_rolling(
     record = network_record(model)
     if record.one_number or record.remark is not None:
         raise InputError(f"`model` is {record.words}, whose control would have to roll along. Use a text-to-video model.")
+    if "noise_mask" in latent:
+        raise InputError("`latent` has a noise mask, which does not roll along. Take it away, or sample with KSampler (Pusa).")
     frames, samples = latent_length(length, family.factor), video_latent(model, latent)
+    Condition.empty(samples)  # says what is wrong with a latent that is none of a video
     window = min(window, frames)
     if block > window:
         raise InputError(f"`block` is {block}, the window {window} latent frames; a block fits into the window.")
     target = samples.new_zeros(*samples.shape[:2], frames, *samples.shape[3:])
-    condition = lengthened(condition, target)
+    condition = lengthened(Condition.empty(target) if condition is None else condition, target)
     for text in advice(model, cfg, steps, condition.conditioned):
         warn(text)
-    grid, lag = flow_match_sigmas(steps, shift), lag_of_window(steps, window, block)
+    shifted, lag = with_shift(model, shift), lag_of_window(steps, window, block)
+    grid = sigma_grid(shifted, "euler", family.scheduler, steps, shift, 1.0)
     planned = condition.with_recipe(Recipe("delay", lag, block, "forward", tuple(grid.tolist()), window))
     table = planned.table()
-    ours = apply_condition(with_shift(model, shift), planned)
+    ours = apply_condition(shifted, planned)
     target = condition_latent(model, target, planned)
     callback = latent_preview.prepare_callback(ours, table.rows)
     result = comfy.sample.sample_custom(
@@ -100,17 +104,15 @@ def sample_rolling(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
-    return with_samples({key: value for key, value in latent.items() if key != "noise_mask"}, result)
+    return with_samples(latent, result)
 
 
-def lengthened(condition: Condition | None, target: Tensor) -> Condition:
+def lengthened(condition: Condition, target: Tensor) -> Condition:
     """A condition for the long clip [B, C, T, h, w].
 
     Raises:
         InputError: it was made for another size or a longer clip, or has a schedule.
     """
-    if condition is None:
-        return Condition.empty(target)
     channels, length, height, width = condition.target
     if condition.recipe is not None:
         raise InputError("`condition` has a schedule; Rolling Video has one of its own. Take Schedule (Pusa) away.")

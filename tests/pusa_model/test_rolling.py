@@ -5,7 +5,9 @@ import pytest
 import sampled
 import tiny
 import torch
+from comfy.context_windows import ContextSchedules
 from comfy_extras import nodes_custom_sampler as custom
+from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from pusa.nodes import PusaApplyCondition, PusaLatentFrames, PusaRollingVideo, PusaSchedule
 from pusa.pusa_model.rolling import by_frame
 from pusa.schedulers import flow_match_sigmas
@@ -94,6 +96,17 @@ def test_what_cannot_roll_is_said(wan, positive, negative, name):
         rolling(wan, [positive], negative, scheduled)
     with pytest.raises(ValueError, match="was made for 20 latent frames"):
         rolling(wan, [positive], negative, given(empty(20), "0", "0"))
+    with pytest.raises(ValueError, match="noise mask, which does not roll"):
+        rolling(wan, [positive], negative, latent=empty() | {"noise_mask": torch.ones(1, 1, 5, 4, 4)})
+    with pytest.raises(ValueError, match="a video latent is"):
+        rolling(wan, [positive], negative, latent={"samples": torch.zeros(1, 16, 8, 8)})
+    reference = [[positive[0][0], {"time_dim_concat": torch.zeros(1, 16, 1, 4, 4)}]]
+    with pytest.raises(ValueError, match="cannot roll along"):
+        rolling(wan, [reference], negative)
+    windows = {"context_stride": 1, "closed_loop": False, "fuse_method": "pyramid", "dim": 2, "freenoise": False}
+    windowed = ContextWindowsManualNode.execute(wan, 3, 1, ContextSchedules.STATIC_STANDARD, **windows)[0]
+    with pytest.raises(ValueError, match="cannot roll along"):
+        rolling(windowed, [positive], negative)
 
 
 def test_mochi_rolls_too():
@@ -105,7 +118,8 @@ def test_mochi_rolls_too():
     assert result.shape == (1, 12, 9, 8, 8) and torch.equal(result[:, :, :1], frame) and result.isfinite().all()
     lag = lag_of_window(3, 9, 1)
     long = {"samples": torch.zeros(1, 12, 9, 8, 8)}
-    planned = PusaSchedule.execute(long, "delay", lag, 1, "forward", 3, 5.0, given_in(long, frame))[0]
+    grid = custom.BasicScheduler.execute(model, "linear_quadratic", 3, 1.0)[0]
+    planned = PusaSchedule.execute(long, "delay", lag, 1, "forward", 9, 1.0, given_in(long, frame), grid)[0]
     ours, target = PusaApplyCondition.execute(model, long, planned, 5.0)
     guider = custom.CFGGuider.execute(ours, mochi.random_prompt(), mochi.empty_prompt(), 4.5)[0]
     noise, sampler = custom.Noise_RandomNoise(7), custom.KSamplerSelect.execute("euler")[0]

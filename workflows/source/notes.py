@@ -190,8 +190,7 @@ DEMO = {
 def compose(title: str, what: list, files: str, worth: list, inputs: str = "") -> str:
     """A note in Markdown. Inline code becomes bold: in Nodes 2.0 it is dark on the dark of a note."""
     parts = [f"# {title}", "Needs the custom node pack **Pusa for ComfyUI**.", *what, "## Files", files]
-    if inputs:
-        parts += ["## Pictures and clips", inputs]
+    parts += ["## Pictures and clips", inputs] if inputs else []
     settings = "\n".join(f"{number}. {line}" for number, line in enumerate(worth, 1))
     note = "\n\n".join([*parts, "## Worth changing", settings]) + "\n"
     return re.sub(r"`([^`\n]+)`", r"**\1**", note)
@@ -230,16 +229,15 @@ def wan_note(graph: Graph, task: str, title: str, steps: int, cfg: float) -> str
 def family_note(graph: Graph, task: str, words: tuple) -> str:
     """The note of a graph for a relative of Wan."""
     title, what, worth = words
-    seen = [SEEN] if "condition" in graph.nodes else []
+    what = [*what, SEEN] if "condition" in graph.nodes else what
     inputs = "" if task == "rolling" else f"Choose your own in the green groups. Those shown are in {INPUTS}."
-    return compose(f"{title}: {NAMES[task]}", [*what, *seen], file_list(graph), worth, inputs)
+    return compose(f"{title}: {NAMES[task]}", list(what), file_list(graph), worth, inputs)
 
 
 def mochi_note(graph: Graph, task: str) -> str:
     """The note of a graph for Mochi."""
     what = [WHAT[task].replace("13 frames lead to 68", "19 frames lead to 144"), MOCHI_WORDS]
-    what.append(MOCHI_TILES if "frames" in graph.nodes else MOCHI_CLIPS)
-    what += [SEEN] if "condition" in graph.nodes else []
+    what += [MOCHI_TILES if "frames" in graph.nodes else MOCHI_CLIPS, *([SEEN] if "condition" in graph.nodes else [])]
     inputs = "" if task == "t2v" else f"Choose your own in the green group. Those shown are in {INPUTS}."
     return compose(f"Mochi 1 with Pusa V0.5: {NAMES[task]}", what, file_list(graph), MOCHI[task], inputs)
 

@@ -189,11 +189,10 @@ DEMO = {
 
 def compose(title: str, what: list, files: str, worth: list, inputs: str = "") -> str:
     """A note in Markdown. Inline code becomes bold: in Nodes 2.0 it is dark on the dark of a note."""
-    parts = [f"# {title}", "Needs the custom node pack **Pusa for ComfyUI**.", *what, "## Files", files]
-    parts += ["## Pictures and clips", inputs] if inputs else []
+    given = ["## Pictures and clips", inputs] if inputs else []
+    parts = [f"# {title}", "Needs the custom node pack **Pusa for ComfyUI**.", *what, "## Files", files, *given]
     settings = "\n".join(f"{number}. {line}" for number, line in enumerate(worth, 1))
-    note = "\n\n".join([*parts, "## Worth changing", settings]) + "\n"
-    return re.sub(r"`([^`\n]+)`", r"**\1**", note)
+    return re.sub(r"`([^`\n]+)`", r"**\1**", "\n\n".join([*parts, "## Worth changing", settings]) + "\n")
 
 
 def file_list(graph: Graph) -> str:
@@ -229,17 +228,17 @@ def wan_note(graph: Graph, task: str, title: str, steps: int, cfg: float) -> str
 def family_note(graph: Graph, task: str, words: tuple) -> str:
     """The note of a graph for a relative of Wan."""
     title, what, worth = words
-    what = [*what, SEEN] if "condition" in graph.nodes else what
+    what = [*what, *([SEEN] if "condition" in graph.nodes else [])]
     inputs = "" if task == "rolling" else f"Choose your own in the green groups. Those shown are in {INPUTS}."
-    return compose(f"{title}: {NAMES[task]}", list(what), file_list(graph), worth, inputs)
+    return compose(f"{title}: {NAMES[task]}", what, file_list(graph), worth, inputs)
 
 
 def mochi_note(graph: Graph, task: str) -> str:
     """The note of a graph for Mochi."""
     what = [WHAT[task].replace("13 frames lead to 68", "19 frames lead to 144"), MOCHI_WORDS]
     what += [MOCHI_TILES if "frames" in graph.nodes else MOCHI_CLIPS, *([SEEN] if "condition" in graph.nodes else [])]
-    inputs = "" if task == "t2v" else f"Choose your own in the green group. Those shown are in {INPUTS}."
-    return compose(f"Mochi 1 with Pusa V0.5: {NAMES[task]}", what, file_list(graph), MOCHI[task], inputs)
+    given = "" if task == "t2v" else f"Choose your own in the green group. Those shown are in {INPUTS}."
+    return compose(f"Mochi 1 with Pusa V0.5: {NAMES[task]}", what, file_list(graph), MOCHI[task], given)
 
 
 def demo_note(task: str) -> str:

@@ -9,7 +9,8 @@ import comfy.latent_formats
 import comfy.samplers
 import pytest
 import torch
-from pusa.pusa_model import own_path, sampling
+from pusa.pusa_model import sampling
+from pusa.pusa_model.paths import own_path
 from pusa.pusa_model.timeline import placing as timeline
 
 FORMAT = comfy.latent_formats.Wan21()

@@ -14,12 +14,13 @@ import tiny
 import torch
 from comfy.context_windows import ContextSchedules
 from comfy.ldm.genmo.joint_model.asymm_models_joint import AsymmDiTJoint
+from comfy.text_encoders.genmo import MochiT5Tokenizer, mochi_te
 from comfy_extras import nodes_custom_sampler as custom
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from pusa.nodes import PusaApplyCondition, PusaKSampler, PusaLatentFrames
 from pusa.pusa_model import sampling
-from pusa.pusa_model.families.mochi import velocity
+from pusa.pusa_model.families.mochi import is_empty_prompt, velocity
 from pusa.pusa_model.families.table import MOCHI
 from pusa.schedulers import InputError
 from safetensors.torch import load_file
@@ -131,6 +132,27 @@ def test_an_empty_prompt_attends_no_token(model):
     assert not torch.allclose(core(model, mochi.random_prompt(), other), core(model, mochi.random_prompt(), mochi.empty_prompt()))
     text = mochi.random_prompt(), mochi.empty_prompt()
     assert torch.equal(run(model, None, *text, cfg=1.0), core(model, *text, cfg=1.0))
+
+
+def test_prompts_come_from_comfyui_s_text_encoder(model):
+    """Its tokenizer and its T5 (a small one): a text has a mask of its tokens and the end; no text the end alone, which is none."""
+    small = {"d_model": 32, "d_ff": 64, "d_kv": 16, "num_heads": 2, "num_layers": 1}
+    encoder, tokens = mochi_te()(dtype=torch.float32, model_options={"t5xxl_model_config": small}), MochiT5Tokenizer()
+    encoder.load_state_dict(tiny.randomised(encoder.state_dict(), 4))
+
+    def encoded(text):
+        features, pooled, options = encoder.encode_token_weights(tokens.tokenize_with_weights(text))
+        return [[features, {"pooled_output": pooled} | options]]
+
+    words, none, long = encoded("A boat with a red sail"), encoded(""), encoded("word " * 400)
+    assert [int(each[0][1]["attention_mask"].sum()) for each in (words, none)] == [8, 1] and words[0][0].shape == (1, 256, 32)
+    assert not is_empty_prompt(words[0][1]) and is_empty_prompt(none[0][1])
+    official = mochi.prompt(torch.zeros_like(none[0][0]), torch.zeros(1, 256))
+    condition = given("0", "0.3")[0]
+    assert torch.equal(run(model, condition, words, none), run(model, condition, words, official))
+    said = []
+    run(model, condition, long, none, steps=1, warn=said.append)
+    assert any("trained with 256" in text for text in said)
 
 
 def test_each_row_of_a_batch_has_its_own_prompt(model):

@@ -57,11 +57,20 @@ def exchange_forward(patched, wrappers: Sequence[Callable] = ()) -> None:
 
 
 def forward(
-    network: AsymmDiTJoint, wrappers: list[Callable], x: Tensor, timestep: Tensor, context: Tensor, transformer_options={}, **others
+    network: AsymmDiTJoint,
+    wrappers: list[Callable],
+    x: Tensor,
+    timestep: Tensor,
+    context: Tensor,
+    attention_mask: Tensor | None = None,
+    num_tokens: int = 256,
+    transformer_options={},
+    **others,
 ) -> Tensor:
     """What ComfyUI calls: latents [B, 12, T, h, w] and levels [B] to the velocity ``noise - data``."""
     executor = WrapperExecutor.new_class_executor(partial(velocity, network), network, wrappers)
-    return executor.execute(x, timestep, context, transformer_options=transformer_options, **others)
+    others |= {"attention_mask": attention_mask, "num_tokens": num_tokens, "transformer_options": transformer_options}
+    return executor.execute(x, timestep, context, **others)
 
 
 def velocity(

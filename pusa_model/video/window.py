@@ -9,7 +9,6 @@ from fractions import Fraction
 from typing import Any
 
 import comfy.model_management
-import nodes as core_nodes
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -102,7 +101,10 @@ class WindowSampler:
         needed = self.vae.memory_used_decode(samples.shape, self.vae.vae_dtype)
         if tiles is None or needed < comfy.model_management.get_total_memory(self.vae.device):
             return self.vae.decode(samples)
-        return core_nodes.VAEDecodeTiled().decode(self.vae, {"samples": samples}, *tiles)[0]
+        side, overlap, frames, shared = tiles
+        ratio = self.vae.spacial_compression_decode()
+        sides = {"tile_x": side // ratio, "tile_y": side // ratio, "overlap": overlap // ratio}
+        return self.vae.decode_tiled(samples, **sides, tile_t=frames // self.factor, overlap_t=shared // self.factor)
 
     def _inputs(self) -> dict[str, Any]:
         """What a window depends on, by name."""

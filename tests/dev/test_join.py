@@ -153,7 +153,9 @@ def test_a_wrong_half_is_one_sentence_and_leaves_nothing(halves, tmp_path, mista
 TROUBLE = {
     "full": "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))",
+    # What a shell starts in the background ignores the signal until it is told otherwise.
     "interrupted": "import threading, os, signal; sys.setswitchinterval(1e-6); "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
     "threading.Thread(target=lambda: ([None for _ in iter(whole.with_name(whole.name + '.part').exists, True)], "
     "os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()",
 }

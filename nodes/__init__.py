@@ -9,8 +9,9 @@ from .loaders import PusaLoraLoader, PusaModelLoader, PusaModelPairLoader
 from .merge import PusaMergeLora
 from .plot import PusaConditionPlot
 from .prompts import PusaLoadPrompt, PusaSavePrompt
+from .rolling import PusaRollingVideo
 from .sampling import PusaApplyCondition, PusaKSampler, PusaScheduler
-from .schedule import PusaRollingVideo, PusaSchedule
+from .schedule import PusaSchedule
 
 NODES: list[type[io.ComfyNode]] = [
     PusaModelLoader,

@@ -35,9 +35,7 @@ def seed_input(tooltip: str) -> io.Input:
 
 
 def cfg_input() -> io.Input:
-    tip = (
-        "Guidance. About 3 for plain models, 5 for Wan2.2 5B and SkyReels-V2, 4.5 for Mochi; exactly 1 with a distillation LoRA."
-    )
+    tip = "Guidance. About 3 for plain models, 5 for Wan2.2 5B and SkyReels-V2, 4.5 for Mochi; exactly 1 with a distillation LoRA."
     return io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tip)
 
 

@@ -74,10 +74,7 @@ class Condition:
         """
         if len(multipliers) != len(positions):
             raise InputError(f"{len(positions)} condition frames come with {len(multipliers)} noise multipliers.")
-        if self.recipe is not None:
-            raise InputError(
-                "the condition has a schedule already, which counts its frames. Put Schedule (Pusa) behind all condition nodes."
-            )
+        self._check_open()
         taken = list(self.positions)
         for position, multiplier in zip(positions, multipliers):
             if not 0 <= position < self.target[1]:
@@ -141,7 +138,7 @@ class Condition:
         Raises:
             InputError: it has one, or the schedule does not fit the clip.
         """
-        self.check_places((), ())
+        self._check_open()
         recipe.table(self.vector())
         return replace(self, recipe=recipe)
 
@@ -177,6 +174,12 @@ class Condition:
             raise InputError(
                 f"the condition holds a batch of {self.frames.shape[0]}, the latent one of {latent.shape[0]}; "
                 "use the same batch or a single condition."
+            )
+
+    def _check_open(self) -> None:
+        if self.recipe is not None:
+            raise InputError(
+                "the condition has a schedule already, which counts its frames. Put Schedule (Pusa) behind all condition nodes."
             )
 
     def _stranger(self, other: Tensor) -> str | None:

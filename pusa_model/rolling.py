@@ -20,14 +20,14 @@ import latent_preview
 from torch import Tensor
 
 from ..schedulers import InputError, LevelTable, Recipe, latent_length
-from ..schedulers.level_table import lag_of_window, spread
+from ..schedulers.level_table import lag_of_window
 from .condition import Condition, describe_target
 from .families.lookup import check_model, network_record, video_latent
 from .guards import advice
 from .lora.on_model import check_lora_once
 from .part_of_time import ROWS
 from .patch import apply_condition, condition_latent
-from .prompts.check import check_prompts
+from .prompts.check import check_prompts, lengths
 from .sampling import sigma_grid, with_samples, with_shift
 
 
@@ -75,14 +75,20 @@ def sample_rolling(
         raise InputError(f"`model` is {record.words}, whose control would have to roll along. Use a text-to-video model.")
     if "noise_mask" in latent:
         raise InputError("`latent` has a noise mask, which does not roll along. Take it away, or sample with KSampler (Pusa).")
+    Condition.empty(latent["samples"])  # says what is wrong with a latent that is none of a video
     frames, samples = latent_length(length, family.factor), video_latent(model, latent)
-    Condition.empty(samples)  # says what is wrong with a latent that is none of a video
     window = min(window, frames)
     if block > window:
         raise InputError(f"`block` is {block}, the window {window} latent frames; a block fits into the window.")
     target = samples.new_zeros(*samples.shape[:2], frames, *samples.shape[3:])
-    condition = lengthened(Condition.empty(target) if condition is None else condition, target)
-    for text in advice(model, cfg, steps, condition.conditioned):
+    given, condition = condition, lengthened(Condition.empty(target) if condition is None else condition, target)
+    said = [*advice(model, cfg, steps, given is not None and condition.conditioned), lengths(model, *prompts, negative)]
+    if given is not None and given.target[1] != frames:
+        said.append(
+            f"The condition was made for {given.target[1]} latent frames, the clip has {frames}: its positions count from the "
+            "start, `last` too. Make it from a latent as long as the clip."
+        )
+    for text in filter(None, said):
         warn(text)
     shifted, lag = with_shift(model, shift), lag_of_window(steps, window, block)
     grid = sigma_grid(shifted, "euler", family.scheduler, steps, shift, 1.0)
@@ -127,7 +133,7 @@ def lengthened(condition: Condition, target: Tensor) -> Condition:
 def by_frame(prompts: Sequence[list], table: LevelTable) -> list:
     """CONDITIONING in which each row of a table has the prompt of its first moving frame."""
     moving = [row.nonzero()[:, 0].tolist() for row in table.levels.diff(dim=0) < 0]
-    chosen = [spread(range(len(prompts)), row[0] if row else 0, table.frames) for row in moving]
+    chosen = [len(prompts) * row[0] // table.frames if row else 0 for row in moving]
     rows: list = []
     for number, prompt in enumerate(prompts):
         if number in chosen:

@@ -16,7 +16,6 @@ from torch import Tensor
 from ..schedulers import InputError, expert_switch, flow_match_sigmas
 from .condition import Condition
 from .families.lookup import EMPTY_LATENT_SCALE, check_model, counted_otherwise, network_record, video_latent
-from .families.mochi import is_empty_prompt
 from .families.table import FLOW_MATCH, Family
 from .guards import advice, check_pair
 from .lora.on_model import check_lora_once
@@ -55,11 +54,11 @@ def other_schedule(family: Family, scheduler: str) -> str | None:
 
 def with_text_rule(model, prompts: list):
     """A MODEL for prompts without a condition: where one is empty and the family has a rule for it, a clone that keeps to it."""
-    rule = network_record(model).own_forward
-    if rule is None or not any(is_empty_prompt(options) for _, options in prompts):
+    record = network_record(model)
+    if not any(record.asks(options) for _, options in prompts):
         return model
     patched = model.clone()
-    rule(patched, ())
+    record.own_forward(patched, ())
     return patched
 
 

@@ -10,7 +10,6 @@ is ``delayed`` with the order forward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -143,8 +142,10 @@ def delayed(grid: Tensor, multipliers: Tensor, lag: int, block: int = 1, order: 
         InputError: a number out of its range, another order, or a block longer than the clip.
     """
     steps, frames = len(grid) - 1, len(multipliers)
-    if lag < 0 or not 1 <= block <= frames:
-        raise InputError(f"`lag` is {lag} and `block` {block}; lag is 0 or more, block 1 to {frames}, the frames of the clip.")
+    if lag < 0:
+        raise InputError(f"`lag` is {lag}; it is 0 or more.")
+    if not 1 <= block <= frames:
+        raise InputError(f"`block` is {block}; it is 1 to {frames}, the latent frames of the clip.")
     blocks = block_numbers(frames, block, order)
     given = given_blocks(blocks, multipliers)
     places = (blocks - given).clamp_min(0)
@@ -214,7 +215,7 @@ class Recipe:
             InputError: another kind, or what the builders refuse.
         """
         grid = torch.tensor(self.grid) if grid is None else grid
-        check_grid(grid, "`sigmas`")
+        check_grid(grid, "the grid")
         if self.kind == "delay":
             table = delayed(grid, multipliers, self.lag, self.block, self.order)
             return with_windows(table, self.window) if self.window else table
@@ -226,8 +227,3 @@ class Recipe:
 def lag_of_window(steps: int, window: int, block: int) -> int:
     """The smallest lag at which the blocks that move at a time fit a window: ``ceil(K / floor(W / n))``."""
     return -(-steps // (window // block))
-
-
-def spread(values: Sequence, place: int, places: int):
-    """The value at a place of an even division of all places among values, in order."""
-    return values[min(place * len(values) // places, len(values) - 1)]

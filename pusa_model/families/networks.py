@@ -28,6 +28,7 @@ class Network:
         remark: what is probably not meant where frames are given.
         own_forward: puts a forward onto a cloned MODEL that takes the vector as it is, and runs the DIFFUSION_MODEL wrappers
             that it is given, because the class's own does neither; None where that does both.
+        asks: whether an entry of a CONDITIONING, by its options, needs that forward even where no frame is given.
     """
 
     words: str
@@ -38,6 +39,7 @@ class Network:
     image_tokens: Callable[[dict[str, Any]], int | None] = lambda call: _tokens(call.get("clip_fea"))
     remark: str | None = None
     own_forward: Callable[[Any, Sequence[Callable]], None] | None = None
+    asks: Callable[[dict[str, Any]], bool] = lambda options: False
 
 
 def _tokens(features) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import comfy.latent_formats
 
-from .mochi import exchange_forward
+from .mochi import exchange_forward, is_empty_prompt
 from .mochi_vae import causal_copy, check_whole
 from .networks import TEXT_TO_VIDEO, WAN_RELATIVES, Network
 
@@ -143,7 +143,7 @@ SKYREELS = replace(
 
 MOCHI = Family(
     name="Mochi 1 (Pusa V0.5)",
-    networks={"AsymmDiTJoint": Network("Mochi 1", own_forward=exchange_forward)},
+    networks={"AsymmDiTJoint": Network("Mochi 1", own_forward=exchange_forward, asks=is_empty_prompt)},
     latent_format=comfy.latent_formats.Mochi,
     factor=6,
     ratio=8,

@@ -34,14 +34,13 @@ class TablePath:
     ) -> None:
         self.table, self.mask_at = table, mask_at
         self.frames = torch.tensor(frames, device=device)
-        self.levels = table.levels[:, frames].to(device)
+        self.own = LevelTable(table.clock, table.levels[:, frames].to(device))
         self.states: dict[int, Tensor] = {}
         self.velocities: dict[int, Tensor] = {}
 
     def at(self, sigma: Tensor) -> Tensor:
         """Levels of these frames, [n], at a level of the clock."""
-        row, part = self.table.row(_number(sigma))
-        return self.levels[row] if not part else torch.lerp(self.levels[row], self.levels[row + 1], part)
+        return self.own.at(_number(sigma))
 
     def window(self, sigma: Tensor) -> tuple[int, int] | None:
         """The frames that the network sees at a level of the clock; None for all."""
@@ -91,13 +90,13 @@ class TablePath:
         known = max((each for each in self.states if each <= row), default=min(self.states))
         for each in range(known, row):
             velocity = self._velocity(each)
-            moved = 0 if velocity is None else velocity * per_frame(self.levels[each + 1] - self.levels[each])
-            self.states[each + 1] = self._masked(self.states[each] + moved, self.levels[each + 1], sigma)
+            moved = 0 if velocity is None else velocity * per_frame(self.own.levels[each + 1] - self.own.levels[each])
+            self.states[each + 1] = self._masked(self.states[each] + moved, self.own.levels[each + 1], sigma)
         state, velocity = self.states[max(row, known)], self._velocity(row)
         if not part or velocity is None:
             return state
         between = self.at(sigma)
-        return self._masked(state + velocity * per_frame(between - self.levels[row]), between, sigma)
+        return self._masked(state + velocity * per_frame(between - self.own.levels[row]), between, sigma)
 
     def _velocity(self, row: int) -> Tensor | None:
         """That of a row, or of the last one before that the sampler asked about."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from command_line import GIVEN, run
 
-from cli.flags import other_names, parse, parser
+from cli.flags import parse, parser
+from cli.flags.parser import other_names
 from cli.graph.settings import Settings
 from cli.graph.tasks import TASKS
 

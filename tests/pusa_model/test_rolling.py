@@ -74,6 +74,14 @@ def test_the_network_never_sees_more_than_the_window(wan, positive, negative):
     assert {latent.shape[2] for latent, _ in seen} == {4}
 
 
+def test_a_condition_of_a_shorter_clip_is_told(wan, positive, negative, caplog):
+    result = rolling(wan, [positive], negative, given(empty(5), "4", "0"))
+    assert "made for 5 latent frames, the clip has 12" in caplog.text and torch.equal(result[:, :, 4], random_frames(1)[:, :, 0])
+    caplog.clear()
+    rolling(wan, [positive], negative, given(empty(12), "4", "0"))
+    assert "latent frames" not in caplog.text
+
+
 def test_prompts_are_spread_over_the_clip(positive, negative):
     table = delayed(flow_match_sigmas(2), torch.ones(6), lag=1)
     rows = by_frame([positive, negative, positive], table)
@@ -98,7 +106,7 @@ def test_what_cannot_roll_is_said(wan, positive, negative, name):
         rolling(wan, [positive], negative, given(empty(20), "0", "0"))
     with pytest.raises(ValueError, match="noise mask, which does not roll"):
         rolling(wan, [positive], negative, latent=empty() | {"noise_mask": torch.ones(1, 1, 5, 4, 4)})
-    with pytest.raises(ValueError, match="a video latent is"):
+    with pytest.raises(ValueError, match="five axes"):
         rolling(wan, [positive], negative, latent={"samples": torch.zeros(1, 16, 8, 8)})
     reference = [[positive[0][0], {"time_dim_concat": torch.zeros(1, 16, 1, 4, 4)}]]
     with pytest.raises(ValueError, match="cannot roll along"):

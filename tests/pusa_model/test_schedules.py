@@ -201,7 +201,7 @@ def test_what_cannot_be_scheduled_is_said(wan, positive, negative):
         scheduled(condition=planned)
     with pytest.raises(InputError, match="both sides of the boundary"):
         run(wan, positive, negative, LATENT, planned, model_low=tiny.wan_model(tiny.wan_weights(10)))
-    with pytest.raises(ValueError, match="`block` is 9; the latent has 5"):
+    with pytest.raises(ValueError, match="`block` is 9; it is 1 to 5"):
         scheduled(block=9)
     with pytest.raises(ValueError, match="does not fall"):
         scheduled(sigmas=torch.tensor([1.0, 1.0]))

@@ -17,13 +17,16 @@ ADVERSARIAL = [
 
 
 def told(read, text: str) -> tuple[float, str]:
-    """Seconds of processor time that a validator takes, and what it says of the text: nothing if it takes it."""
-    begin, words = process_time(), ""
-    try:
-        read(text)
-    except InputError as error:
-        words = str(error)
-    return process_time() - begin, words
+    """Seconds of processor time that a validator takes, the least of three, and what it says: nothing of a text that it takes."""
+    seconds, words = [], ""
+    for _ in range(3):
+        begin = process_time()
+        try:
+            read(text)
+        except InputError as error:
+            words = str(error)
+        seconds.append(process_time() - begin)
+    return min(seconds), words
 
 
 def check_any_length(text: str) -> None:

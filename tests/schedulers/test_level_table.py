@@ -121,7 +121,7 @@ BAD = {
     "too many windows": (lambda: LevelTable(GRID, torch.zeros(5, 2), ((0, 2),)), "has 1 windows"),
     "an odd window": (lambda: LevelTable(GRID, torch.zeros(5, 2), ((0, 3),) * 4), "0 to 3"),
     "negative lag": (lambda: delayed(GRID, torch.ones(2), -1), "`lag` is -1"),
-    "a long block": (lambda: delayed(GRID, torch.ones(2), 1, 3), "block 1 to 2"),
+    "a long block": (lambda: delayed(GRID, torch.ones(2), 1, 3), "it is 1 to 2"),
     "another order": (lambda: delayed(GRID, torch.ones(2), 1, 1, "upward"), "no order `upward`"),
     "another kind": (lambda: Recipe("quick").table(torch.ones(2)), "no kind `quick`"),
 }

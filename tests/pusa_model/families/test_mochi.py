@@ -18,7 +18,7 @@ from comfy.text_encoders.genmo import MochiT5Tokenizer, mochi_te
 from comfy_extras import nodes_custom_sampler as custom
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-from pusa.nodes import PusaApplyCondition, PusaKSampler, PusaLatentFrames
+from pusa.nodes import PusaApplyCondition, PusaKSampler, PusaLatentFrames, PusaSchedule
 from pusa.pusa_model import sampling
 from pusa.pusa_model.families.mochi import is_empty_prompt, velocity
 from pusa.pusa_model.families.table import MOCHI
@@ -181,18 +181,18 @@ def test_clean_frames_come_back_as_they_were_given(sampler_name, model):
 
 
 def test_the_network_sees_what_the_vae_made(model):
-    """Clean frames reach it raw, and at level 0 of every call."""
+    """Clean frames reach it raw in every call."""
     condition, placed = given("0", "0")
     seen = []
 
     def watch(apply, call):
-        seen.append((call["input"][:, :, 0].clone(), call["timestep"]))
+        seen.append(call["input"][:, :, 0].clone())
         return apply(call["input"], call["timestep"], **call["c"])
 
     watched = model.clone()
     watched.set_model_unet_function_wrapper(watch)
     run(watched, condition, cfg=1.0)
-    assert seen and all((latent - placed[:, :, 0]).abs().max() < 1e-5 for latent, _ in seen)
+    assert seen and all((latent - placed[:, :, 0]).abs().max() < 1e-5 for latent in seen)
 
 
 def test_a_run_in_two_halves_is_the_whole_run(model):
@@ -247,6 +247,8 @@ def test_an_empty_latent_that_counts_in_fours_is_told_at_every_node(model, caplo
     condition = PusaLatentFrames.execute(latent, {"samples": frames(1)}, "0", "0.4")[0]
     assert "37 video frames here, not 25" in caplog.text and condition.target == (12, 7, 8, 8)
     caplog.clear()
+    planned = PusaSchedule.execute(latent, "delay", 1, 1, "forward", 3, 5.0, condition)[0]
+    assert planned.target == condition.target
     target = PusaApplyCondition.execute(model, latent, condition, 5.0)[1]
     assert "37 video frames here, not 25" in caplog.text and target["samples"].shape == (1, 12, 7, 8, 8)
     caplog.clear()

@@ -55,7 +55,7 @@ def test_what_is_asked_of_the_vae():
 
 
 @pytest.mark.parametrize("kept", ["encoder", "decoder"])
-def test_half_a_file_is_refused_where_the_other_half_is_needed(kept, caplog):
+def test_half_a_file_is_refused_where_the_other_half_is_needed(kept):
     missing = {"encoder": "decoder", "decoder": "encoder"}[kept]
     weights = {key: value for key, value in mochi.vae_weights().items() if key.startswith(kept)}
     vae = mochi.vae(weights=weights)

@@ -5,7 +5,7 @@ import re
 import urllib.parse
 from pathlib import Path
 
-from .graph.tasks import MODELS, TASKS, Task
+from ..graph.tasks import MODELS, TASKS, Task
 from .official import MULTI_COND, multi_cond, translate
 
 SERVER = "http://127.0.0.1:8188"

@@ -12,11 +12,14 @@ from .prompts import PusaLoadPrompt, PusaSavePrompt
 from .rolling import PusaRollingVideo
 from .sampling import PusaApplyCondition, PusaKSampler, PusaScheduler
 from .schedule import PusaSchedule
+from .shared import timeline_route
+from .timeline import PusaTimeline
 
 NODES: list[type[io.ComfyNode]] = [
     PusaModelLoader,
     PusaModelPairLoader,
     PusaLoraLoader,
+    PusaTimeline,
     PusaKeyframes,
     PusaVideoFrames,
     PusaLatentFrames,
@@ -39,6 +42,7 @@ class PusaExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         register_folder()
+        timeline_route.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

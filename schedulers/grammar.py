@@ -33,7 +33,7 @@ def shown(part: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in beginning)
 
 
-def _plain(text: str, name: str) -> str:
+def plain(text: str, name: str) -> str:
     """The text in ASCII as far as its characters have one meaning there.
 
     Raises:
@@ -60,7 +60,7 @@ def position_terms(text: str) -> list[tuple[str, str | None, str]]:
         InputError: a part is not a position, and its beginning is quoted; or the text is too long.
     """
     terms = []
-    for part in map(str.strip, _plain(text, "positions").split(",")):
+    for part in map(str.strip, plain(text, "positions").split(",")):
         match = _POSITION.fullmatch(part)
         if match is None:
             what = f"`{shown(part)}` in `positions` is not a position" if part else "`positions` has an empty part"
@@ -126,9 +126,9 @@ def noise_values(text: str) -> tuple[list[float], bool]:
             raise InputError(f"the noise multiplier {shown(part)} is outside 0 to 1. {hint}")
         return value
 
-    plain = _plain(text, "noise")
-    ramp = ".." in plain
-    parts = plain.split("..", 1) if ramp else plain.split(",")
+    ascii_text = plain(text, "noise")
+    ramp = ".." in ascii_text
+    parts = ascii_text.split("..", 1) if ramp else ascii_text.split(",")
     return [number(part) for part in parts], ramp
 
 

@@ -35,7 +35,7 @@ def check_inputs(schema: io.Schema, values: dict[str, Any]) -> None:
 
 def _check(each: io.Input, name: str, value: Any) -> None:
     if isinstance(each, io.Autogrow.Input):
-        if not _must_be(value, dict, name, "a group of inputs"):
+        if not _must_be(value, dict, name, "a group of inputs") and each.template.min:
             raise InputError(f"`{name}` has nothing connected; connect one at least.")
         for key, grown in value.items():
             _check(each.template.input, shown(key), grown)

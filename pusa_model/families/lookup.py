@@ -18,7 +18,7 @@ from ...schedulers import InputError, pixel_length
 from .foreign import other_latent, other_vae
 from .fps import ATTACHMENT
 from .networks import MADE_FOR, Network
-from .table import FAMILIES, SKYREELS, Family
+from .table import FAMILIES, SKYREELS, WAN, Family
 
 EMPTY_LATENT_SCALE = ("downscale_ratio_spacial", "downscale_ratio_temporal")  # by which ComfyUI's empty latents tell their VAE's
 WANTED = (
@@ -146,6 +146,11 @@ def check_vae(vae, family: Family) -> None:
 def of_channels(channels: int) -> Family | None:
     """The family whose latents have so many channels."""
     return next((family for family in reversed(FAMILIES) if family.channels == channels), None)
+
+
+def of_empty(node: str) -> Family:
+    """The family whose empty latents a node of ComfyUI makes, by its class; Wan where it makes those of none."""
+    return next((family for family in FAMILIES if family.empty == node and not family.marks), WAN)
 
 
 def of_latent(latent: Tensor) -> Family | None:

@@ -114,12 +114,38 @@ def video_frames(
             f"{frames} frames of the clip are {count} latent frames, the target has {length}. Use at most "
             f"{pixel_length(length, factor)} frames, or a longer latent."
         )
-    places = list(range(count) if place == "start" else range(length - count, length))
-    levels = condition_multipliers(noise, multipliers, count) if count else []
+    places = range(count) if place == "start" else range(length - count, length)
+    return _clip(vae, latent, clip, places, place == "end", noise, fit, condition, multipliers, renoise)
+
+
+def clip_frames(
+    vae, latent: Tensor, video: Tensor, latents: range, noise: str, fit: str, condition: Condition | None = None, renoise: int = 0
+) -> Condition:
+    """Encode a clip and place it anywhere: what ``video_frames`` does at both ends.
+
+    Args:
+        video: frames [F, H, W, 3] in [0, 1]: those of the latent frames, and one more in front that primes the VAE where
+            they do not begin at 0.
+        latents: the latent frames that it takes.
+
+    Raises:
+        InputError: another number of frames; texts, clips or places that cannot be used.
+    """
+    condition = start(latent, condition)
+    primed = latents.start > 0
+    needed = pixel_length(len(latents) + primed, condition.factor)
+    if len(video) != needed:
+        raise InputError(f"the clip has {len(video)} frames for {len(latents)} latent frames; {needed} are needed.")
+    return _clip(vae, latent, video, latents, primed, noise, fit, condition, None, renoise)
+
+
+def _clip(vae, latent, clip, places: range, primed: bool, noise, fit, condition: Condition, multipliers, renoise) -> Condition:
+    """Fit, encode and place a whole clip; where it is primed, the latent of its first frame is left out."""
+    levels = condition_multipliers(noise, multipliers, len(places)) if places else []
     condition.check_places(places, levels)
     width, height = encode.target_size(vae, latent)
     clip = encode.fit_images(clip, width, height, fit)
-    latents = encode.encode_clip(vae, clip) if place == "start" else encode.encode_tail(vae, clip)
+    latents = encode.encode_tail(vae, clip) if primed else encode.encode_clip(vae, clip)
     return condition.add(latents, places, levels, renoise)
 
 

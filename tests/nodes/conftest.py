@@ -56,6 +56,11 @@ def arguments(folders, wan, vae, positive, negative):
             {"model": wan, "lora_name": "lora.safetensors", "strength": 1.4},
             {"lora_name": "other.safetensors"},
         ),
+        "PusaTimeline": (
+            {"vae": vae, "latent": latent, "images": images, "condition": condition, "fps": 0.0}
+            | {"timeline": "0: image0, noise 0\nlast: image1, encode still  # the end"},
+            {"timeline": "0: image2"},
+        ),
         "PusaKeyframes": (
             common | {"images": images, "positions": "0, last", "unit": "frame", "encode": "causal"} | {"multipliers": [0.0, 0.5]},
             {"positions": "0, 9"},

@@ -12,7 +12,7 @@ from hosting.process import ROOT, has_gpu, start_comfyui
 
 from .measure.report import hardware, parser
 
-NAMES = ("timesteps", "runs", "length", "extend", "attention", "lora", "merge", "again")
+NAMES = ("timesteps", "relatives", "runs", "length", "extend", "attention", "lora", "merge", "again")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """\
 # What a vector of timesteps costs

@@ -4,11 +4,11 @@ from fractions import Fraction
 
 from comfy_api.latest import io
 
-from ..pusa_model import timeline as placing
 from ..pusa_model.condition import Condition
 from ..pusa_model.families.lookup import of_vae
 from ..pusa_model.families.table import WAN
 from ..pusa_model.paths.renoise import rows_of
+from ..pusa_model.timeline import placing
 from ..pusa_model.timeline.encode import fit_images, target_size
 from ..schedulers import InputError, summary
 from ..schedulers.timeline import Placed, parse_timeline, place_items, refuse, resolved_text
@@ -77,12 +77,12 @@ class PusaTimeline(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, timeline=None) -> bool | str:
+    def validate_inputs(cls, timeline=None, images=None) -> bool | str:
         if not isinstance(timeline, str):  # linked, or a link that leads nowhere
             return True
         try:
             items = parse_timeline(timeline)
-            refuse({item.line: input_files.missing(item.source) for item in items if not item.socket})
+            refuse({item.line: sentence for item in items if not item.socket and (sentence := input_files.missing(item.source))})
         except InputError as error:
             return str(error)
         return True

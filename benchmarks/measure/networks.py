@@ -69,11 +69,18 @@ class Kind:
     Attributes:
         config: arguments that differ from those of text-to-video.
         beside: shapes of further arguments, from latent frames, height and width.
+        grid: latent pixels of which ComfyUI's node for it makes either side a multiple.
     """
 
     network: type[WanModel] = WanModel
     config: dict[str, int] = field(default_factory=dict)
     beside: Callable[[int, int, int], dict[str, tuple[int, ...]]] = lambda frames, height, width: {}
+    grid: int = 2
+
+    def fitted(self, size: str) -> tuple[int, int, int]:
+        """Latent frames, height and width of a size that this kind can have, by the name of one that it is no larger than."""
+        frames, *sides = SIZES[size]
+        return frames, *(side // self.grid * self.grid for side in sides)
 
 
 TEXT_TO_VIDEO = Kind()
@@ -82,7 +89,7 @@ RELATIVES = {
         VaceWanModel, {"vace_layers": 1, "vace_in_dim": 96}, lambda t, h, w: {"vace_context": (1, 1, 96, t, h, w)}
     ),
     "SCAIL with poses of half the size": Kind(
-        SCAILWanModel, {"in_dim": 20}, lambda t, h, w: {"pose_latents": (1, 20, t, h // 2, w // 2)}
+        SCAILWanModel, {"in_dim": 20}, lambda t, h, w: {"pose_latents": (1, 20, t, h // 2, w // 2)}, grid=4
     ),
     "a reference picture": Kind(WanModel, {"in_dim_ref_conv": 16}, lambda t, h, w: {"reference_latent": (1, 16, h, w)}),
 }
@@ -114,7 +121,7 @@ class Wan:
 
     def inputs(self, size: str) -> Inputs:
         """What the network is called with for a clip of this size."""
-        return Inputs(*SIZES[size], self.model.load_device, self.model.model.get_dtype_inference(), self.kind)
+        return Inputs(*self.kind.fitted(size), self.model.load_device, self.model.model.get_dtype_inference(), self.kind)
 
 
 class Inputs:
@@ -139,6 +146,10 @@ class Inputs:
         self.vector = torch.full((1, frames), 800.0, device=device)
         self.vector[:, 0] = 0
         self.scalar = self.vector[:, 1]
+
+    def __str__(self) -> str:
+        frames, height, width = self.x.shape[2:]
+        return f"{8 * width} x {8 * height}, {4 * (frames - 1) + 1} frames"
 
 
 def random_weights(shape: dict[str, int], dtype: torch.dtype, network: type[WanModel] = WanModel) -> dict[str, Tensor]:

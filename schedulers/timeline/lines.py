@@ -218,7 +218,7 @@ def _options(parts: Sequence[str]) -> dict[str, str | int]:
 def _choice(key: str, value: str) -> dict[str, str | int]:
     if key == "renoise" and (match := _COUNT.fullmatch(value)) and int(match[1]):
         return {"renoise": "steps", "renoise_steps": int(match[1])}
-    if value not in CHOICES[key]:
+    if value not in CHOICES[key] or value == "steps":
         allowed = ", ".join(CHOICES[key]).replace("steps", "steps 3")
         raise InputError(f"`{key}` is `{shown(value)}`; use {allowed}.")
     return {key: value}

@@ -82,7 +82,7 @@ function readOptions(parts) {
         const steps = /^steps ([0-9]{1,5})$/.exec(value);
         if (key === "noise") noise.push(value);
         else if (key === "renoise" && steps && Number(steps[1])) Object.assign(options, { renoise: "steps", renoiseSteps: Number(steps[1]) });
-        else if (CHOICES[key].includes(value)) options[key] = value;
+        else if (CHOICES[key].includes(value) && value !== "steps") options[key] = value;
         else return null;
     }
     if (noise.length) {

@@ -23,7 +23,7 @@ function noiseTile() {
     const context = canvas.getContext("2d"), data = context.createImageData(64, 64);
     for (let at = 0, state = 1; at < data.data.length; at += 4) {
         state = (state * 1103515245 + 12345) % 2147483648;
-        data.data.fill(40 + (state / 2147483648) * 130, at, at + 3);
+        data.data.fill(30 + (state / 2147483648) * 90, at, at + 3);
         data.data[at + 3] = 255;
     }
     context.putImageData(data, 0, 0);
@@ -133,7 +133,9 @@ export class Strip extends HTMLElement {
             card.used = this.shown;
             const gaps = [items[at - 1], items[at + 1]].filter(Boolean).map(other => Math.abs(other.spot.first - spot.first));
             card.gap = Math.min(length, ...gaps);
-            this.lay(card, item, spot, told, mistakes[item.number + 1]);
+            const line = each => mistakes[each.item.number + 1], own = mistakes[item.number + 1];
+            const other = items.find(each => each.item !== item && each.spot.from <= spot.to && each.spot.to >= spot.from);
+            this.lay(card, item, spot, told, own ?? (other && line(other) && told.line(other.item.number + 1, line(other))));
             if (card.parentNode !== this.lane) this.lane.append(card);
         });
         for (const [name, card] of this.cards) {

@@ -83,6 +83,7 @@ class Editor:
             self._page.on("request", self._asked)
             self._page.on("pageerror", lambda error: self.errors.append(str(error)))
             self._page.on("console", self._said)
+            self._page.on("filechooser", lambda chooser: None)  # so that no dialog of the system opens
             self._page.add_init_script(f"({CLASSIC_ONLY})()")
             self._page.goto(self.url)
             self._page.wait_for_function(READY)
@@ -114,6 +115,37 @@ class Editor:
     def click(self, selector: str) -> None:
         """Click on the first element that a selector finds."""
         self._do(lambda: self._page.locator(selector).first.click())
+
+    def drag(self, path: list, steps: int = 8) -> None:
+        """Press the mouse at the first of some points (x, y) of the page, move it through the others, and let it go."""
+
+        def work() -> None:
+            mouse = self._page.mouse
+            mouse.move(*path[0])
+            mouse.down()
+            for point in path[1:]:
+                mouse.move(*point, steps=steps)
+            mouse.up()
+
+        self._do(work)
+
+    def press(self, keys: str) -> None:
+        """Press a key, or several at once such as Control+z."""
+        self._do(lambda: self._page.keyboard.press(keys))
+
+    def choose(self, files: list, point: tuple) -> None:
+        """Click twice on a point and choose files of this machine in the dialog that opens."""
+
+        def work() -> None:
+            with self._page.expect_file_chooser() as chooser:
+                self._page.mouse.dblclick(*point)
+            chooser.value.set_files(files)
+
+        self._do(work)
+
+    def block(self, pattern: str, blocked: bool) -> None:
+        """Keep the page from loading what has such an address, or let it load it again."""
+        self._do(lambda: self._page.route(pattern, lambda route: route.abort()) if blocked else self._page.unroute(pattern))
 
     def visit(self, url: str) -> None:
         """Go to an address of the server and wait until the editor is there."""

@@ -46,7 +46,7 @@ export class TimelineNode {
     get latent() {
         const { live } = this;
         const slot = live.inputs?.findIndex(input => input.name === "latent") ?? -1;
-        const origin = slot < 0 ? null : live.getInputNode?.(slot);
+        const origin = slot < 0 || !live.graph ? null : live.getInputNode(slot); // a node that was taken out has no graph
         const widget = origin?.widgets?.find(each => each.name === "length");
         return { kind: origin?.comfyClass ?? "", length: typeof widget?.value === "number" ? widget.value : null };
     }

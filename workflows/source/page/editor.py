@@ -171,7 +171,7 @@ class Editor:
     def forget(self) -> None:
         """Begin a new record of errors, messages and drawn texts."""
         self.errors.clear()
-        self.evaluate("() => { app.extensionManager.toast.removeAll(); drawnTexts.clear(); }")
+        self.evaluate("() => { const { toast } = app.extensionManager; (toast.removeAll ?? toast.dismissAll).call(toast); drawnTexts.clear(); }")
 
     def open(self, workflow: dict, name: str) -> None:
         """Load a saved workflow, as a person does, and wait until it is drawn."""

@@ -1,6 +1,5 @@
 """Pictures, clips and latents on the timeline of a video: encoded, placed, with their noise multipliers."""
 
-from .placing import clip_frames as clip_frames
 from .placing import keyframes as keyframes
 from .placing import latent_frames as latent_frames
 from .placing import video_frames as video_frames

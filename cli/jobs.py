@@ -76,7 +76,7 @@ def _replace(path: Path, content: bytes) -> None:
 def one_job(graph: dict, task: Task, name: str, settings: Settings, folder: Path) -> Job:
     """The job of a command line without a folder. Other settings make another name, so no video is replaced."""
     filled = fill(graph, task, settings)
-    files = settings.image_paths or settings.video_paths
+    files = settings.image_paths or settings.video_paths or settings.timeline
     parts = [name, *(files[0].stem for _ in files[:1]), fingerprint(filled)[:8]]
     return Job("_".join(parts), filled, folder / f"{'_'.join(parts)}.mp4")
 

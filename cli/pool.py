@@ -174,9 +174,11 @@ async def make(client: ComfyClient, work: Work, board: Board) -> None:
 async def upload(client: ComfyClient, job: Job) -> dict:
     """Put the files of a job on a server; returns its graph with the names that they have there."""
     graph = copy.deepcopy(job.filled.graph)
-    for (id, name), path in job.filled.uploads.items():
-        remote = graph[id]["inputs"][name].removeprefix(f"{UPLOADS}/")
-        graph[id]["inputs"][name] = await client.upload_image(path, remote, UPLOADS, overwrite=False)
+    for name, path in job.filled.uploads.items():
+        there = await client.upload_image(path, name.removeprefix(f"{UPLOADS}/"), UPLOADS, overwrite=False)
+        for node in graph.values():
+            texts = {slot: text for slot, text in node["inputs"].items() if isinstance(text, str)}
+            node["inputs"] |= {slot: text.replace(name, there) for slot, text in texts.items()}
     return graph
 
 

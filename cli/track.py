@@ -56,6 +56,13 @@ def describe_rejection(error, node_errors: dict) -> str:
         for problem in report["errors"]:
             name = (problem.get("extra_info") or {}).get("input_name")
             where = f"node {node_id} ({report.get('class_type')})" + (f", input {name}" if name else "")
-            details = f" ({problem['details']})" if problem.get("details") not in (None, "", name) else ""
-            lines.append(f"  {where}: {problem['message']}{details}")
+            lines.append(f"  {where}: {sentence(problem, name)}")
     return "\n".join(lines)
+
+
+def sentence(problem: dict, name: str | None) -> str:
+    """What is wrong with an input: in the words of its node, if it has its own, else in those of the server."""
+    details = problem.get("details")
+    if problem.get("type") == "custom_validation_failed" and details != name:
+        return details.removeprefix(f"{name} - ")
+    return problem["message"] + (f" ({details})" if details not in (None, "", name) else "")

@@ -15,7 +15,8 @@ and posted; whatever you leave out stays as it is there."""
 MORE_EXAMPLES = """\
   python -m cli i2v --inputs pictures --output_dir videos --server http://gpu1:8188 --server http://gpu2:8188
   python -m cli keyframes --model mochi --prompt "A year passes" --multi_cond '{"0": ["may.png", 0.3], "27": ["snow.png", 0.7]}'
-  python -m cli i2v --model nano --image_paths assets/nano/input/nano_00.png"""
+  python -m cli i2v --model nano --image_paths assets/nano/input/nano_00.png
+  python -m cli timeline --model nano --timeline assets/nano/input/nano_film.txt"""
 EPILOG = """\
 A file goes to the server by itself, and the video comes back into --output_dir with a record of what it was made from. The same
 command again makes nothing twice: it goes on where it was stopped, and makes only what is missing or was changed.
@@ -57,8 +58,8 @@ def parse(arguments: list) -> argparse.Namespace:
     given = top.parse_args(with_values(arguments))
     task = TASKS[given.task]
     translate(given, top.error)
-    files = getattr(given, "image_paths", None) or getattr(given, "video_paths", None) or []
-    flag = {"": "", "pictures": "--image_paths", "videos": "--video_paths"}[task.files]
+    flag = {"": "", "pictures": "--image_paths", "videos": "--video_paths", "timeline": "--timeline"}[task.files]
+    files = getattr(given, flag[2:], None) or []
     if getattr(given, "multi_cond", None):
         flag = "--multi_cond"
     if getattr(given, "inputs", None):
@@ -107,6 +108,13 @@ def _graph_flags(command) -> None:
 
 def _given_flags(command, name: str, task: Task) -> None:
     group = command.add_argument_group("what is given")
+    if task.files == "timeline":
+        text = (
+            "the lines of Timeline (Pusa) in a text file: `0: start.png, noise 0.2`, `68-last: clip.mp4 from end`. Files go to the "
+            "server; those without a whole path lie beside the text. Other names are those of the server's input folder"
+        )
+        group.add_argument("--timeline", nargs="+", type=existing, metavar="FILE", help=text)
+        return
     if task.files == "pictures":
         group.add_argument("--image_paths", nargs="+", type=existing, metavar="FILE", help="the pictures, in order")
     if task.files == "videos":

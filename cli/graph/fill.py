@@ -8,6 +8,7 @@ from .filling import Filling
 from .links import GraphError, drop, links, only, path_to, source_of
 from .settings import Settings
 from .tasks import Task
+from .timeline import timeline
 
 SAMPLING = {  # our flags for the inputs of the node that samples
     "num_inference_steps": "steps", "cfg_scale": "cfg", "shift": "shift", "sampler": "sampler_name", "scheduler": "scheduler",
@@ -24,7 +25,7 @@ class Filled:
     """A graph ready to be posted once its files are on the server.
 
     Attributes:
-        uploads: (node id, input) -> file on this machine. The graph holds the name that it gets on the server.
+        uploads: name on the server -> file on this machine. The graph holds the names, alone or in a text.
     """
 
     graph: dict
@@ -45,6 +46,8 @@ def fill(graph: dict, task: Task, settings: Settings) -> Filled:
     fill_prompts(filling, settings)
     if task.files == "pictures":
         pictures(filling, settings)
+    elif task.files == "timeline":
+        timeline(filling, settings)
     elif task.files and task.sampler == "PusaKSampler":
         both_ends(filling, settings)
     elif task.files:

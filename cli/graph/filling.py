@@ -20,7 +20,7 @@ class Filling:
     Attributes:
         sampler: id of the node that samples, `inputs` are its.
         factor: frames of each latent frame but the first, which is one.
-        uploads: (node id, input) -> file on this machine. The graph holds the name that it gets on the server.
+        uploads: name on the server -> file on this machine. The graph holds the names, alone or in a text.
     """
 
     def __init__(self, graph: dict, task: Task):
@@ -31,24 +31,25 @@ class Filling:
         self.uploads = {}
         self._filled = {}
 
-    def set(self, id: str, slot: str, types: tuple, value) -> tuple:
-        """Put a value into the nearest node of these types behind a socket; into a copy of it if it has another value by now.
-
-        Returns:
-            (node id, input) that took the value.
-        """
+    def set(self, id: str, slot: str, types: tuple, value) -> None:
+        """Put a value into the nearest node of these types behind a socket; into a copy of it if it has another value by now."""
         path = path_to(self.graph, id, slot, types)
         target = source_of(self.graph, path[-1])
         if self._filled.setdefault(target, value) != value:
             target = copy_path(self.graph, path)
             self._filled[target] = value
-        name = LOADED[self.graph[target]["class_type"]]
-        self.graph[target]["inputs"][name] = value
-        return target, name
+        node = self.graph[target]
+        node["inputs"][LOADED[node["class_type"]]] = value
 
     def upload(self, id: str, slot: str, loader: str, path: Path) -> None:
         """Let a socket take a file of this machine."""
-        self.uploads[self.set(id, slot, (loader,), f"{UPLOADS}/{upload_name(path)}")] = path
+        self.set(id, slot, (loader,), self.remote(path))
+
+    def remote(self, path: Path) -> str:
+        """The name on the server of a file of this machine, which goes there with the graph."""
+        name = f"{UPLOADS}/{upload_name(path)}"
+        self.uploads[name] = path
+        return name
 
     def latent(self, flag: str) -> dict:
         """The inputs of the node that says how large and long the video is."""
@@ -71,5 +72,5 @@ def upload_name(path: Path) -> str:
                 digest.update(block)
     except OSError as error:
         raise GraphError(f"{path} cannot be read: {error.strerror}") from None
-    stem = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)[:60]
-    return f"{stem}-{digest.hexdigest()[:16]}{path.suffix.lower()}"
+    stem, suffix = (re.sub(r"[^A-Za-z0-9._-]", "_", part) for part in (path.stem, path.suffix.lower()))
+    return f"{stem[:60]}-{digest.hexdigest()[:16]}{suffix}"

@@ -9,6 +9,7 @@ class Settings:
 
     Attributes:
         prompt: texts, one, or one for each hop. prompt_file: names of stored prompts in their place.
+        timeline: the file of a timeline's text.
         cond_position: latent frames, each an integer or "last".
         noise_multipliers: one for all condition frames or one for each, in [0, 1].
     """
@@ -19,6 +20,7 @@ class Settings:
     negative_prompt_file: str | None = None
     image_paths: tuple = ()
     video_paths: tuple = ()
+    timeline: tuple = ()
     cond_position: tuple = ()
     noise_multipliers: tuple = ()
     num_inference_steps: int | None = None

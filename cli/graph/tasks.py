@@ -10,6 +10,7 @@ from .links import GraphError, only
 
 GRAPHS = ROOT / "workflows" / "api"
 MODELS = ("wan22", "wan21", "mochi", "nano")
+LACKING = {"wan21": ("timeline",), "mochi": ("timeline", "completion")}  # tasks that there is no graph of
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
@@ -21,7 +22,7 @@ class Task:
     Attributes:
         graph: its name in the file names of workflows/api; `demo` is that of the embedded model.
         sampler: the node that samples.
-        files: what is given: pictures, videos or nothing; between `least` and `most` of them.
+        files: what is given: pictures, videos, a timeline or nothing; between `least` and `most` of them.
         text: what it makes.
         example: flags of an example.
     """
@@ -38,7 +39,7 @@ class Task:
     @property
     def suffixes(self) -> tuple:
         """The files that a folder of jobs is made of; () where one file is not enough for a job."""
-        kinds = {"": (".txt",), "pictures": PICTURES, "videos": VIDEOS}
+        kinds = {"": (".txt",), "pictures": PICTURES, "videos": VIDEOS, "timeline": ()}
         return kinds[self.files] if self.least <= 1 else ()
 
 
@@ -55,6 +56,10 @@ TASKS = {
     "keyframes": Task(
         "keyframes", "keyframes", "PusaKSampler", "pictures", 1, 50, "through any pictures at any latent frames",
         '--prompt "A year passes" --image_paths may.png july.png snow.png --cond_position 0,10,20 --noise_multipliers 0.2,0.4,0.6',
+    ),
+    "timeline": Task(
+        "timeline", "timeline", "PusaKSampler", "timeline", 1, 1, "pictures and clips anywhere, as lines of a text",
+        '--prompt "A year passes" --timeline film.txt --lightx2v',
     ),
     "completion": Task(
         "completion", "completion", "PusaKSampler", "videos", 1, 2, "new frames between the start of a clip and its end",
@@ -79,9 +84,9 @@ def task_graph(task: Task, model: str, lightx2v: bool, folder: Path = GRAPHS) ->
     """
     if model == "nano":
         return f"demo_{task.demo}", read_graph(folder / f"demo_{task.demo}.json")
-    if model == "mochi" and task is TASKS["completion"]:
-        *most, last = (name for name in TASKS if name != "completion")
-        raise GraphError(f"--model mochi has no graph for completion; its tasks are {', '.join(most)} and {last}")
+    if task.graph in (lacks := LACKING.get(model, ())):
+        *most, last = (name for name, other in TASKS.items() if other.graph not in lacks)
+        raise GraphError(f"--model {model} has no graph for {task.graph}; its tasks are {', '.join(most)} and {last}")
     distilled = f"wan22_lightx2v_{task.graph}"
     name = f"{model}_{task.graph}"
     if model == "wan21" and lightx2v:  # it takes the LoRA of the low-noise expert

@@ -21,7 +21,7 @@ OURS = {"cnr_id": re.search(r'^name = "(.+)"$', PROJECT, re.M)[1], "ver": re.sea
 FILES = {file for files in MODELS.values() for file in files}
 LINKS = {(file.name, file_url(file), file.folder) for file in FILES if isinstance(file, ModelFile)}
 JOINED = {file.name: file for file in FILES if isinstance(file, JoinedFile)}
-CONDITIONED = {"PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames"}
+CONDITIONED = {"PusaTimeline", "PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames"}
 SEEDED = {"PusaKSampler", "PusaExtendVideo", "PusaTransition", "PusaRollingVideo", "RandomNoise"}
 WITHOUT_VIDEO = {"merge_lora", "prompt_files"}
 

@@ -4,6 +4,7 @@ import copy
 import json
 from pathlib import Path
 
+from cli.graph.links import drop, only
 from cli.graph.tasks import GRAPHS, TASKS, read_graph
 
 MODEL = {"unet_name": "pusa_v0_dit.safetensors", "lora_name": "none"}
@@ -25,15 +26,26 @@ CHANGES = {  # type in Wan's graph: type and inputs in Mochi's
 
 def mochi_graph(name: str) -> dict:
     """The graph of a task of the command line, completion too."""
-    graph = copy.deepcopy(read_graph(GRAPHS / f"wan21_{TASKS[name].graph}.json"))
+    graph = copy.deepcopy(read_graph(GRAPHS / f"wan21_{'keyframes' if name == 'timeline' else TASKS[name].graph}.json"))
+    if name == "timeline":
+        as_timeline(graph)
     for node in graph.values():
         node["class_type"], inputs = CHANGES.get(node["class_type"], (node["class_type"], {}))
         node["inputs"] |= inputs
     return graph
 
 
+def as_timeline(graph: dict) -> None:
+    """Put a timeline in the place of keyframes."""
+    id = only(graph, "PusaKeyframes")
+    for slot in [name for name in graph[id]["inputs"] if name.startswith("images.")]:
+        drop(graph, id, slot)
+    given = {name: graph[id]["inputs"][name] for name in ("vae", "latent")}
+    graph[id] = {"class_type": "PusaTimeline", "inputs": given | {"fps": 0.0, "timeline": ""}}
+
+
 def mochi_file(name: str, folder: Path) -> Path:
-    """The same as a file for --graph."""
+    """A graph of Mochi as a file for --graph."""
     path = folder / f"my_mochi_{name}.json"
     path.write_text(json.dumps(mochi_graph(name)))
     return path

@@ -10,20 +10,21 @@ from mochi_graph import mochi_graph
 from cli.graph.fill import fill
 from cli.graph.links import GraphError, links, only
 from cli.graph.settings import Settings
-from cli.graph.tasks import GRAPHS, MODELS, TASKS, read_graph, task_graph
+from cli.graph.tasks import GRAPHS, LACKING, MODELS, TASKS, read_graph, task_graph
 from devtools.weights.models import MODELS as MODEL_FILES
 
 FILES = Path(__file__).resolve().parents[2] / "assets" / "nano" / "input"
 PICTURES = tuple(FILES / f"nano_{frame}.png" for frame in ("00", "16", "32"))
+FILM = FILES / "nano_film.txt"
 CLIPS = (FILES / "nano_begins.mp4", FILES / "nano_ends.mp4")
-COUNTS = {"t2v": 0, "i2v": 1, "start-end": 2, "keyframes": 3, "completion": 1, "extend": 1, "transition": 2}
+COUNTS = {"t2v": 0, "i2v": 1, "start-end": 2, "keyframes": 3, "timeline": 1, "completion": 1, "extend": 1, "transition": 2}
 DISTILLED = ("wan22", "wan21")
 GIVEN_GRAPHS = [
     (name, model, distilled)
     for name in TASKS
     for model in (*MODELS, "own mochi")
     for distilled in ((False, True) if model in DISTILLED else (False,))
-    if model != "mochi" or (GRAPHS / f"mochi_{TASKS[name].graph}.json").is_file()
+    if TASKS[name].graph not in LACKING.get(model, ())
 ]
 
 
@@ -32,8 +33,8 @@ def graph_of(name: str, model: str, lightx2v: bool) -> dict:
 
 
 def given(name: str, model: str = "wan22", **changes) -> Settings:
-    files = {"pictures": {"image_paths": PICTURES}, "videos": {"video_paths": CLIPS}, "": {}}[TASKS[name].files]
-    files = {flag: paths[: COUNTS[name]] for flag, paths in files.items()}
+    kinds = {"pictures": {"image_paths": PICTURES}, "videos": {"video_paths": CLIPS}, "timeline": {"timeline": (FILM,)}, "": {}}
+    files = {flag: paths[: COUNTS[name]] for flag, paths in kinds[TASKS[name].files].items()}
     prompt = {"prompt_file": ("stored",)} if model == "nano" else {"prompt": ("words",)}
     return Settings(**(files | prompt | changes))
 
@@ -63,8 +64,8 @@ def test_what_is_not_given_stays_as_it_is(name, model, lightx2v):
         if value != graph[id]["inputs"][socket]
     }
     encoder = ("PusaLoadPrompt", "prompt_name") if model == "nano" else ("CLIPTextEncode", "text")
-    loader = {"pictures": {("LoadImage", "image")}, "videos": {("LoadVideo", "file")}, "": set()}[TASKS[name].files]
-    assert changed == {encoder} | loader
+    loaders = {"pictures": ("LoadImage", "image"), "videos": ("LoadVideo", "file"), "timeline": ("PusaTimeline", "timeline")}
+    assert changed == {encoder} | {loaders[kind] for kind in (TASKS[name].files,) if kind}
     assert made.keys() == graph.keys()
 
 
@@ -93,9 +94,9 @@ def test_flags_of_the_official_scripts_for_two_models():
     assert behind(graph, "PusaKSampler", "latent_image").items() >= {"width": 480, "height": 832, "length": 49}.items()
     assert inputs_of(graph, "PusaKeyframes").items() >= {"positions": "10", "unit": "latent", "noise": "0.3"}.items()
     assert inputs_of(graph, "CreateVideo")["fps"] == 24
-    ((place, file),) = made.uploads.items()
-    assert file == PICTURES[0]
-    assert graph[place[0]]["inputs"][place[1]].startswith("pusa/nano_00-")
+    ((name, file),) = made.uploads.items()
+    assert file == PICTURES[0] and name.startswith("pusa/nano_00-")
+    assert behind(graph, "PusaKeyframes", "images.image0")["image"] == name
 
 
 def test_one_model_takes_one_strength():

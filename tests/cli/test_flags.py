@@ -79,7 +79,7 @@ def test_help_has_an_example_of_every_task():
 def test_the_examples_are_command_lines(name, monkeypatch, tmp_path):
     words = shlex.split(TASKS[name].example)
     for word in words:
-        if word.endswith((".png", ".jpg", ".mp4")):
+        if word.endswith((".png", ".jpg", ".mp4", ".txt")):
             (tmp_path / word).touch()
     monkeypatch.chdir(tmp_path)
     assert parse([name, *words]).task == name

@@ -28,6 +28,7 @@ PUSA_NODES = {
     "PusaSavePrompt",
     "PusaSchedule",
     "PusaScheduler",
+    "PusaTimeline",
     "PusaTransition",
     "PusaVideoFrames",
 }

@@ -15,6 +15,7 @@ from pusa.pusa_model.prompts.stored import register_folder
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
 DEFAULT, TO, OPTIONAL = "\u9ed8\u8ba4 `{}`", "{:g} \u5230 {:g}", "\u53ef\u9009\u3002"  # default, to, optional
+EMPTY = "\u9ed8\u8ba4\u4e3a\u7a7a"  # empty by default
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
 register_folder()
@@ -87,7 +88,8 @@ def test_inputs_and_outputs_are_those_of_the_node(name):
         default = getattr(each, "default", None)
         if default is not None:
             shown = {False: "off", True: "on"}[default] if isinstance(default, bool) else default
-            assert DEFAULT.format(f"{shown:g}" if isinstance(shown, float) else shown) in said[each.id], each.id
+            words = DEFAULT.format(f"{shown:g}" if isinstance(shown, float) else shown) if shown != "" else EMPTY
+            assert words in said[each.id], each.id
         if isinstance(each, (io.Int.Input, io.Float.Input)) and each.id != "seed":
             assert TO.format(each.min, each.max) in said[each.id], each.id
         assert (OPTIONAL in said[each.id]) == (each.optional and default is None), each.id

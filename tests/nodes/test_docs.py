@@ -29,6 +29,8 @@ from pusa.schedulers import (
     summary,
 )
 from pusa.schedulers.level_table import delayed, lag_of_window
+from pusa.schedulers.timeline import parse_timeline, place_items, refuse
+from pusa.schedulers.timeline.lines import CHOICES
 
 DOCS = Path(__file__).resolve().parents[2] / "web" / "docs"
 FRAMES, LENGTH = 81, 21  # the clip of all examples: 81 video frames, 21 latent frames
@@ -189,6 +191,25 @@ def rolled(length, window, steps, block, lag, calls):
     assert (found, table.rows) == (int(lag), int(calls))
 
 
+def place_line(line):
+    placed, mistakes = place_items(parse_timeline(line), LENGTH)
+    refuse(mistakes)
+    (found,) = placed
+    return found
+
+
+def timeline_line(line, frames, latents, multipliers):
+    found = place_line(code(line))
+    assert list(found.frames) == numbers(frames) and list(found.latents) == numbers(latents)
+    assert rounded(found.multipliers) == decimals(multipliers)
+
+
+def refused_line(line, reason):
+    assert reason
+    with pytest.raises(InputError):
+        place_line(code(line))
+
+
 FACTS = {
     ("`positions`", "video frames", "latent frames"): frame_positions,
     ("`positions`", "latent frames", "video frames"): latent_positions,
@@ -207,6 +228,8 @@ FACTS = {
     ("`kind`", "`noise`", "its level"): waits,
     ("`order`", "`lag`", "`block`", "latent frames", "steps that each frame has made"): starts,
     ("`length`", "`window`", "`steps`", "`block`", "lag", "calls"): rolled,
+    ("line", "frames", "latent frames", "multipliers"): timeline_line,
+    ("line", "stops because"): refused_line,
 }
 
 
@@ -264,7 +287,7 @@ def test_defaults_ranges_and_choices_are_those_of_the_node(schema):
         if default is not None:
             shown = {False: "off", True: "on"}[default] if isinstance(default, bool) else default
             shown = f"{shown:g}" if isinstance(shown, float) else shown
-            assert f"Default `{shown}`" in said[each.id], each.id
+            assert (f"Default `{shown}`" if shown != "" else "Empty by default") in said[each.id], each.id
         if isinstance(each, (io.Int.Input, io.Float.Input)) and each.id != "seed":
             assert f"{each.min:g} to {each.max:g}" in said[each.id], each.id
         if default is not None and len(getattr(each, "options", None) or []) in range(1, 6):
@@ -279,3 +302,16 @@ def test_every_row_of_every_table_is_true(schema):
         check = FACTS[tuple(header)]
         for row in rows:
             check(*row)
+
+
+def test_every_option_of_a_timeline_is_explained_with_its_choices():
+    said = bullets(section(page("PusaTimeline"), "Options"))
+    assert list(said) == ["noise", "from", *CHOICES]
+    item = place_line("0: a.png").item
+    assert all(f"Default `{getattr(item, name)}`" in said[name] for name in ("noise", *CHOICES))
+    for name, choices in CHOICES.items():
+        assert all(f"`{choice}`" in said[name] for choice in choices)
+    written = [example for words in said.values() for example in re.findall(r"`((?:from|renoise) [^`]+)`", words)]
+    assert len(written) == 4
+    for example in written:
+        assert place_line(f"0: a.png{' ' if example.startswith('from') else ', '}{example}")

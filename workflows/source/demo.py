@@ -8,14 +8,32 @@ HOPS, HOP_STEPS, HOP_FRAMES, HOP_NOISE = 10, 4, 20, "0.0..0.2"
 WAYS = ("right", "down", "left", "up")  # that the thing goes, hop by hop
 PICTURES = ["nano_00.png", "nano_16.png", "nano_32.png"]
 KEYFRAMES = {"i2v": ([0], "0"), "start_end": ([0, 2], "0, last"), "keyframes": ([0, 1, 2], "0, 16, last")}
+TIMELINE = "0: nano_00.png, noise 0\n16: nano_16.png, noise 0\nlast: nano_32.png, noise 0"
 BEGINS, ENDS = "nano_begins.mp4", "nano_ends.mp4"
 TITLES = {"positive": "Prompt", "negative": "Negative prompt"}
-TASKS = ("t2v", *KEYFRAMES, "completion", "extend", "extend_ten", "prepend", "transition", "loop")
+JOINED = ("extend", "extend_ten", "prepend", "transition", "loop")
+# What a graph does, and the setting that is most worth changing.
+WORDS = {
+    "t2v": ("A video from words alone, which are stored in a file.", "`seed` in **KSampler (Pusa)**"),
+    "i2v": ("A picture comes alive.", "`noise` in **Keyframes (Pusa)**: 0 keeps the picture exactly"),
+    "start_end": ("From a first picture to a last one.", "`noise` in **Keyframes (Pusa)**: 0 keeps the pictures exactly"),
+    "keyframes": ("Through three pictures.", "`positions` in **Keyframes (Pusa)**: `0, 16, last`"),
+    "timeline": (
+        "Through the pictures and clips of a film strip; its text is the whole timeline.",
+        "The strip in **Timeline (Pusa)**: drop pictures and clips onto it, drag them; a knob is the noise, Delete takes one away",
+    ),
+    "completion": ("The start and the end of a clip are given; what lies between is drawn.", "`frames` in **Video Frames (Pusa)**"),
+    "extend": ("13 frames of a clip lead to 20 new ones.", "`overlap` in **Extend Video (Pusa)**"),
+    "extend_ten": ("A clip goes on for ten hops of 20 frames, with a prompt for each hop.", "the prompts of the hops"),
+    "prepend": ("What came before 9 frames of a clip: 24 new ones.", "`overlap` in **Extend Video (Pusa)**"),
+    "transition": ("11 new frames lead from the end of one clip to the start of another.", "`new_frames` in **Transition (Pusa)**"),
+    "loop": ("15 new frames lead from the end of a clip back to its start.", "`new_frames` in **Transition (Pusa)**"),
+}
 
 
 def demo_graphs() -> list[Graph]:
     """All of them."""
-    return [demo_graph(task) for task in TASKS]
+    return [demo_graph(task) for task in WORDS]
 
 
 def demo_graph(task: str) -> Graph:
@@ -28,9 +46,9 @@ def demo_graph(task: str) -> Graph:
     models = {"model": ("model", 0)}
     parts.vae(graph, "pusa_nano_vae.safetensors")
     words = {key: stored(graph, key, f"nano_{key}", title) for key, title in TITLES.items()}
-    make = sampled if task in (*KEYFRAMES, "t2v", "completion") else joined
+    make = joined if task in JOINED else sampled
     parts.save_frames(graph, make(graph, task, models, words), LARGER)
-    graph.note = notes.demo_note(task)
+    graph.note = notes.demo_note("storyboard" if task == "timeline" else task.replace("_", " "), *WORDS[task])
     return graph
 
 
@@ -47,6 +65,9 @@ def sampled(graph: Graph, task: str, models: dict, words: dict) -> tuple:
         numbers, positions = KEYFRAMES[task]
         condition["condition"] = parts.keyframes(graph, [PICTURES[number] for number in numbers], positions, "0")
         parts.plot(graph, condition["condition"], STEPS, 1)
+    elif task == "timeline":
+        condition["condition"] = parts.timeline(graph, TIMELINE)
+        parts.plot(graph, condition["condition"], STEPS, 1, "Storyboard")
     elif task == "completion":
         clips = (
             parts.clip(graph, "before", BEGINS, "Clip that begins", SIDE),

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from devtools.weights.models import MODELS, JoinedFile, ModelFile
 
 # Groups from left to right; those of one band stand below each other.
-BANDS = (("Model",), ("Prompt", "Size and length"), ("Control video",), ("Given frames",), ("Sample",), ("Video",))
-OPEN = ("Prompt", "Control video", "Given frames")  # groups for the user to fill
+BANDS = (("Model",), ("Prompt", "Size and length"), ("Control video",), ("Given frames",), ("Storyboard",), ("Sample",), ("Video",))
+OPEN = ("Prompt", "Control video", "Given frames", "Storyboard")  # groups for the user to fill
 WIDTH, NOTE_WIDTH = 340, 460
 WIDTHS = {
     "CLIPLoader": 420, "CLIPTextEncode": 420, "PusaConditionPlot": 480, "PusaModelLoader": 420, "PusaModelPairLoader": 420,
-    "SaveVideo": 400, "UNETLoader": 420, "VAELoader": 420, "PusaLoadPrompt": 300,
+    "PusaTimeline": 760, "SaveVideo": 400, "UNETLoader": 420, "VAELoader": 420, "PusaLoadPrompt": 300,
 }  # fmt: skip
 # Least heights of nodes that show something or are written into, without their title.
-HEIGHTS = {"CLIPTextEncode": 190, "LoadImage": 320, "LoadVideo": 420, "PusaConditionPlot": 430, "SaveVideo": 520, "PreviewAny": 120}
+HEIGHTS = {
+    "CLIPTextEncode": 190, "LoadImage": 320, "LoadVideo": 420, "PusaConditionPlot": 430, "PusaTimeline": 430, "SaveVideo": 520,
+    "PreviewAny": 120,
+}  # fmt: skip
 FILES = {file.name: file for files in MODELS.values() for file in files}
 
 

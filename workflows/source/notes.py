@@ -12,13 +12,14 @@ WHAT = {
     "i2v": "A picture comes alive: it is the first frame, the prompt says what happens.",
     "start_end": "The video begins with one picture and ends with another.",
     "keyframes": "The video passes through three pictures: at its start, in the middle and at its end.",
+    "timeline": "The video passes through the pictures and clips of a film strip, each at its place.",
     "completion": "The start of a clip and the end of a clip are given; what lies between is drawn.",
     "extension": "A clip goes on: its last 13 frames lead to 68 new ones. Your frames stay as they are, sound and frame rate too.",
     "transition": "New frames lead from the end of one clip to the start of another. Your frames stay as they are.",
 }
 NAMES = {
     "t2v": "text to video", "i2v": "image to video", "start_end": "start and end frames", "keyframes": "keyframes",
-    "completion": "completion", "extension": "extension", "transition": "transition",
+    "timeline": "storyboard", "completion": "completion", "extension": "extension", "transition": "transition",
     "async": "image to video, block after block", "rolling": "a clip of any length",
 }  # fmt: skip
 LENGTH = "`length` in **Size and length**: 81 frames are 5 seconds at 16 frames per second; always 4n + 1."
@@ -29,6 +30,10 @@ WORTH = {
     "i2v": ("`noise` in **Keyframes (Pusa)**: 0 keeps the picture exactly, 0.3 moves more.", LENGTH),
     "start_end": ("`noise` in **Keyframes (Pusa)**: one value for each picture. A higher one for the end arrives softly.", LENGTH),
     "keyframes": (KEYFRAMES, "`noise` in **Keyframes (Pusa)**: one value for each picture; 0 keeps it exactly."),
+    "timeline": (
+        "The strip in **Timeline (Pusa)**: drop pictures and clips onto it, drag them; a knob is the noise, Delete takes one away.",
+        "`timeline`: the text beside the strip, a line for each. It is the whole storyboard; change either.",
+    ),
     "completion": (
         "`frames` in both **Video Frames (Pusa)**: 1 and 5 are the official choice; 13 at each end keeps the motion, too.",
         "`noise` in both: lower keeps the given frames more exactly.",
@@ -173,18 +178,6 @@ STRENGTH = {
     "wan22": "`strength_high` in **Load Model Pair (Pusa)**: higher follows the given frames more closely and moves less.",
 }
 SEEN = "**Plot Condition (Pusa)** shows which frames are given, and how much noise each gets."
-DEMO = {
-    "t2v": ("A video from words alone, which are stored in a file.", "`seed` in **KSampler (Pusa)**"),
-    "i2v": ("A picture comes alive.", "`noise` in **Keyframes (Pusa)**: 0 keeps the picture exactly"),
-    "start_end": ("From a first picture to a last one.", "`noise` in **Keyframes (Pusa)**: 0 keeps the pictures exactly"),
-    "keyframes": ("Through three pictures.", "`positions` in **Keyframes (Pusa)**: `0, 16, last`"),
-    "completion": ("The start and the end of a clip are given; what lies between is drawn.", "`frames` in **Video Frames (Pusa)**"),
-    "extend": ("13 frames of a clip lead to 20 new ones.", "`overlap` in **Extend Video (Pusa)**"),
-    "extend_ten": ("A clip goes on for ten hops of 20 frames, with a prompt for each hop.", "the prompts of the hops"),
-    "prepend": ("What came before 9 frames of a clip: 24 new ones.", "`overlap` in **Extend Video (Pusa)**"),
-    "transition": ("11 new frames lead from the end of one clip to the start of another.", "`new_frames` in **Transition (Pusa)**"),
-    "loop": ("15 new frames lead from the end of a clip back to its start.", "`new_frames` in **Transition (Pusa)**"),
-}
 
 
 def compose(title: str, what: list, files: str, worth: list, inputs: str = "") -> str:
@@ -241,9 +234,8 @@ def mochi_note(graph: Graph, task: str) -> str:
     return compose(f"Mochi 1 with Pusa V0.5: {NAMES[task]}", what, file_list(graph), MOCHI[task], given)
 
 
-def demo_note(task: str) -> str:
+def demo_note(title: str, what: str, setting: str) -> str:
     """The note of a graph for the embedded model."""
-    what, setting = DEMO[task]
     files = (
         "The model comes with this pack: copy the folders in `assets/nano/models` to `ComfyUI/models`, and the files in "
         "`assets/nano/input` to `ComfyUI/input`, then press R. Under `python dev.py serve` they are in place."
@@ -253,7 +245,7 @@ def demo_note(task: str) -> str:
         "seconds and on any processor; for real videos take the graph of the same task for Wan."
     )
     worth = [f"{setting}.", "`steps`: 4 is faster, 20 a little better.", "`strength` in **Load Model (Pusa)**."]
-    return compose(f"Demo: {task.replace('_', ' ')}", [what, about], files, worth)
+    return compose(f"Demo: {title}", [what, about], files, worth)
 
 
 def any_sampler_note(graph: Graph) -> str:

@@ -71,6 +71,12 @@ def keyframes(graph: Graph, pictures: list, positions: str, noise: str, latent: 
     return graph.add("condition", "PusaKeyframes", "Given frames", 1, **given), 0
 
 
+def timeline(graph: Graph, text: str) -> tuple:
+    """Pictures and clips as lines of a text, on a film strip."""
+    given = {"vae": ("vae", 0), "latent": ("empty", 0), "fps": 0.0, "timeline": text}
+    return graph.add("condition", "PusaTimeline", "Storyboard", **given), 0
+
+
 def clip(graph: Graph, key: str, file: str, title: str, side: int = 0) -> tuple:
     """A clip as a video, or as frames of a size."""
     graph.add(key, "LoadVideo", "Given frames", title=title, file=file)
@@ -92,9 +98,9 @@ def completion(graph: Graph, clips: tuple, frames: tuple, noise: str, column: in
     return chain["condition"]
 
 
-def plot(graph: Graph, condition: tuple, steps: int, column: int = 2, **inputs) -> None:
+def plot(graph: Graph, condition: tuple, steps: int, column: int = 2, group: str = "Given frames", **inputs) -> None:
     """A picture of what the condition means."""
-    graph.add("plot", "PusaConditionPlot", "Given frames", column, condition=condition, steps=steps, shift=5.0, **inputs)
+    graph.add("plot", "PusaConditionPlot", group, column, condition=condition, steps=steps, shift=5.0, **inputs)
 
 
 def sample(

@@ -20,8 +20,10 @@ KEYFRAMES = {
     "start_end": ([0, 2], "0, last", "0.2, 0.5"),
     "keyframes": ([0, 1, 2], "0, 40, last", "0.2, 0.4, 0.6"),
 }
+TIMELINE = "0: harbour_start.jpg, noise 0.2\n40: harbour_middle.jpg, noise 0.4\nlast: harbour_end.jpg, noise 0.6"
 TASKS = ("t2v", *KEYFRAMES, "completion", "extension", "transition")
-PLAIN_WAN22 = ("t2v", "i2v", "start_end", "extension")  # those with official settings of their own
+# Of each set: those of plain Wan2.2 are the ones with official settings of their own.
+TASKS_OF = {"wan22_lightx2v": (*TASKS, "timeline"), "wan21": TASKS, "wan22": ("t2v", "i2v", "start_end", "extension")}
 # Names of the model, files to download, steps and cfg of each set.
 SETS = {
     "wan22_lightx2v": ("Wan2.2 with LightX2V", 4, 1.0),
@@ -32,7 +34,7 @@ SETS = {
 
 def wan_graphs() -> list[Graph]:
     """All of them."""
-    return [wan_graph(family, task) for family in SETS for task in (PLAIN_WAN22 if family == "wan22" else TASKS)]
+    return [wan_graph(family, task) for family, tasks in TASKS_OF.items() for task in tasks]
 
 
 def wan_graph(family: str, task: str) -> Graph:
@@ -64,6 +66,9 @@ def sampled(graph: Graph, task: str, models: dict, words: dict, steps: int, cfg:
         numbers, positions, noise = KEYFRAMES[task]
         condition["condition"] = parts.keyframes(graph, [PICTURES[number] for number in numbers], positions, noise)
         parts.plot(graph, condition["condition"], steps, 1)
+    elif task == "timeline":
+        condition["condition"] = parts.timeline(graph, TIMELINE)
+        parts.plot(graph, condition["condition"], steps, 1, "Storyboard")
     elif task == "completion":
         clips = []
         for key, file, title in (("before", BEFORE, "Clip that begins"), ("after", AFTER, "Clip that ends")):

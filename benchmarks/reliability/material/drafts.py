@@ -11,6 +11,7 @@ TINY = {"unet_name": "pusa_tiny_wan.safetensors", "weight_dtype": "default"}
 LORA, VAE = "pusa_tiny_lora.safetensors", "pusa_tiny_vae.safetensors"
 PICTURES, CLIPS = ("picture_0.png", "picture_1.png", "picture_2.png"), ("clip.mp4", "sounding.mp4", "short.mp4")
 TEXTS = ("0", "0.2", "0, last", "0.0..0.5", "-1", "1, 2", "0-1", "0.0, 0.3", "last", "0.5")
+LINES = ("0: picture_0.png", "last: picture_1.png, noise 0.5", "4: image0, fit pad", "0-4: clip.mp4 from end, noise 0..0.5", "#")
 NEAR = {  # whole numbers that keep a graph small, by input; those that only fit now and then are among them
     "steps": (1, 2, 2, 3), "hops": (1, 1, 2), "new_frames": (4, 8, 3, 7, 12), "overlap": (1, 5, 5, 9, 6),
     "cross_fade": (0, 0, 1, 5), "frames": (1, 5, 5, 9, 6), "width": (32, 32, 48, 16, 40),
@@ -76,6 +77,8 @@ class Draft:
         if kind == "BOOLEAN":
             return {name: True}
         if kind == "STRING":
+            if name == "timeline":
+                return {name: "\n".join(self.draw.sample(LINES, 2))}
             return {name: self.draw.choice(TEXTS) if name in ("positions", "noise") else f"made/{self.draw.randrange(4)}"}
         return {name: self.link(kind)}
 
@@ -190,7 +193,7 @@ class Draft:
         )
 
     def _pusa_condition(self) -> list:
-        return self._ours(self.draw.choice(("PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames")))
+        return self._ours(self.draw.choice(("PusaTimeline", "PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames")))
 
     def _curve(self) -> list:
         points = [[0.0, self.draw.random()], [1.0, self.draw.random()]]

@@ -89,6 +89,7 @@ CHECKS = {
     "PusaScheduler": _scheduler,
     "PusaExtendVideo": _joined,
     "PusaTransition": _joined,
+    "PusaTimeline": _placed,
     "PusaKeyframes": _placed,
     "PusaVideoFrames": _placed,
     "PusaLatentFrames": _placed,

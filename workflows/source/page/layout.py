@@ -7,7 +7,9 @@ from ..graph import NOTE_WIDTH, Graph
 TITLE = 30  # of a node, above its place
 HEAD = 44  # of a group
 LINE = 110  # of text that a node shows after a run
-TELLING = ("PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames", "PusaSchedule", "PusaExtendVideo", "PusaTransition")
+TELLING = (
+    "PusaTimeline", "PusaKeyframes", "PusaVideoFrames", "PusaLatentFrames", "PusaSchedule", "PusaExtendVideo", "PusaTransition",
+)  # fmt: skip
 PAD, COLUMN_GAP, NODE_GAP, GROUP_GAP, BAND_GAP = 24, 50, 30, 50, 70
 
 

@@ -96,7 +96,7 @@ class PusaTimeline(io.ComfyNode):
 
     @classmethod
     @named_errors
-    def execute(cls, vae, latent, timeline, images=None, condition=None, fps=0.0) -> io.NodeOutput:
+    def execute(cls, vae, latent, fps, timeline, images=None, condition=None) -> io.NodeOutput:
         family = of_vae(vae) or WAN
         target = target_of(cls, of_vae(vae), latent)
         grown = start = placing.start(target, condition)

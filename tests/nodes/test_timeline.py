@@ -44,7 +44,7 @@ def no_gradients():
 
 
 def condition_of(vae, text, images=None, condition=None, fps=0.0):
-    return PusaTimeline.execute(vae, LATENT, text, images, condition, fps).result[0]
+    return PusaTimeline.execute(vae, LATENT, fps, text, images, condition).result[0]
 
 
 def keyframes(vae, names, positions, noise, condition=None, **settings):
@@ -122,7 +122,7 @@ def test_a_name_like_a_socket_is_a_file_in_quotation_marks(vae):
 
 def test_it_grows_a_condition_and_says_what_lies_where(vae):
     before = keyframes(vae, ["start.png"], "0", "0.3")
-    grown, items = PusaTimeline.execute(vae, LATENT, "# mine\n\n12-last: clip.mp4, noise 0", None, before).result
+    grown, items = PusaTimeline.execute(vae, LATENT, 0.0, "# mine\n\n12-last: clip.mp4, noise 0", None, before).result
     assert grown.positions == (0, 4, 5, 6) and torch.equal(grown.frames[:, :, :1], before.frames)
     assert items == "12-24: clip.mp4, noise 0  # latent 4-6"
     assert parse_timeline(items)

@@ -1,0 +1,25 @@
+// The words of words.js in Chinese.
+
+export const CHINESE = {
+    strip: "时间线",
+    add: "添加图片或视频片段",
+    length: "帧数（没有连接 latent 时）",
+    summary: (frames, seconds, latents, given) => `${frames} 帧，${seconds} 秒；${latents} 个潜空间帧中给定 ${given} 个`,
+    empty: "把图片和视频片段拖到这里，或双击添加。",
+    linked: "时间线文本来自连线，请在来源处修改。",
+    picture: (name, frame, latent) => `${name}：第 ${frame} 帧，潜空间帧 ${latent}`,
+    clip: (name, first, last, from, latents) => `${name}（从 ${from} 取）：第 ${first} 至 ${last} 帧，潜空间帧 ${latents}`,
+    covers: (first, last) => (first === last ? `对应第 ${first} 帧` : `覆盖第 ${first} 至 ${last} 帧`),
+    kept: "完全保留",
+    free: "完全自由",
+    level: value => `最多可变化 ${value}`,
+    levels: (first, last) => `可变化程度从 ${first} 到 ${last}`,
+    rest: "其余各帧自由生成",
+    noise: "噪声",
+    noiseAt: ["首帧噪声", "末帧噪声"],
+    trim: ["片段起点", "片段终点"],
+    line: (number, sentence) => `第 ${number} 行：${sentence}`,
+    upload: (name, why) => `${name} 未能上传：${why}`,
+    noRoom: name => `没有空位可放 ${name}。`,
+    keys: "方向键移动并调整噪声，按住 Shift 裁剪片段，Delete 删除。",
+};

@@ -171,7 +171,13 @@ class Editor:
     def forget(self) -> None:
         """Begin a new record of errors, messages and drawn texts."""
         self.errors.clear()
-        self.evaluate("() => { const { toast } = app.extensionManager; (toast.removeAll ?? toast.dismissAll).call(toast); drawnTexts.clear(); }")
+        self.evaluate(
+            """() => {
+                const { toast } = app.extensionManager;
+                (toast.removeAll ?? toast.dismissAll).call(toast); // the second since frontend 1.58
+                drawnTexts.clear();
+            }"""
+        )
 
     def open(self, workflow: dict, name: str) -> None:
         """Load a saved workflow, as a person does, and wait until it is drawn."""

@@ -40,19 +40,21 @@ TABLES = {
 def main(argv: list) -> int:
     """Print the tables; returns 1 if a figure is above its limit."""
     top = argparse.ArgumentParser(prog="dev.py bench quality", description=__doc__.splitlines()[0], allow_abbrev=False)
-    top.add_argument("--clips", type=int, default=200, help="clips per row (default 200; of long clips 12 at most)")
+    top.add_argument("--clips", type=int, default=200, help="clips per row (default 200; fewer of long clips)")
     top.add_argument("--only", choices=TABLES, action="append", help="this table; give it again for another (default all)")
     top.add_argument("--models", type=Path, default=FOLDER, help="folder of the model files (default assets/nano)")
     top.add_argument("--write", action="store_true", help="keep the tables in FIGURES.md in that folder")
     arguments = top.parse_args(argv)
     start_comfyui()
     import comfy.utils
+    import torch
 
     comfy.utils.set_progress_bar_enabled(False)
     bench, page, kept = Bench(arguments.models, arguments.clips), arguments.models / "FIGURES.md", True
     for name in arguments.only or TABLES:
         began = time.monotonic()
-        table = TABLES[name](bench)
+        with torch.inference_mode():
+            table = TABLES[name](bench)
         print(table, flush=True)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         kept = kept and all(limit.kept for limit in table.limits)

@@ -33,7 +33,7 @@ NOTE = (
     "that words made. *Colour*, *shape*: right by the whole clip / by its last second. *Motion*: right in pieces of 33 frames, the "
     "length of the training. *Largest change*: the greatest mean difference of neighbouring frames over the median one, mean of "
     "the clips. *Drift*: distance of the colours of the last second from those of the first, thing or background, the farther one, "
-    "in 255ths. *Time*: of one clip with its decoding, the quicker of two runs, and its ratio to Extend Video. *Peak*: the most "
+    "in 255ths. *Time*: of one clip with its decoding, on a busy machine, and its ratio to Extend Video. *Peak*: the most "
     "bytes that PyTorch gives out at once in a call of the network for one clip; the clip itself, as a latent, is held beside it. "
     "Window 9 is the length of the training, 21 the default of the node."
 )
@@ -84,7 +84,7 @@ class Calls:
 
 
 @contextmanager
-def watched(network: torch.nn.Module, measured: int | None) -> Iterator[Calls]:
+def watched(network: torch.nn.Module, measured: int) -> Iterator[Calls]:
     """Count what the network itself is called with, behind all wrappers, and measure the call of this number, from 0."""
     inner, calls = network._forward, Calls()
 
@@ -132,26 +132,26 @@ def ways() -> dict[str, Callable]:
 
 
 def cost(long: Long, make: Callable, frames: int) -> tuple[float, Calls]:
-    """Seconds of one clip, the quicker of two runs, and the calls of the network in the first of them."""
-    network, scenes, times, calls = long.model.model.diffusion_model, long.scenes[:1], [], []
-    for measured in (1, None):
-        with watched(network, measured) as seen:
-            began = time.perf_counter()
-            make(long, scenes, frames)
-            times.append(time.perf_counter() - began)
-            calls.append(seen)
-    return min(times), calls[0]
+    """Seconds of one clip, and the calls of the network for it."""
+    with watched(long.model.model.diffusion_model, measured=1) as calls:
+        began = time.perf_counter()
+        make(long, long.scenes[:1], frames)
+        return time.perf_counter() - began, calls
 
 
-def rolling(bench: Bench, lengths: tuple[int, ...] = LENGTHS) -> Table:
-    """A row for each length and way; the peak of a window's call must not grow with the length."""
+def rolling(bench: Bench, lengths: tuple[int, ...] = LENGTHS, by: dict[str, Callable] | None = None) -> Table:
+    """A row for each length and way; the peak of a window's call must not grow with the length.
+
+    Args:
+        by: ways, of those of ``ways``; None takes all.
+    """
     long = Long(min(bench.count, SCENES), steps=bench.setting.steps, folder=bench.folder)
-    rows, peaks = [], {}
+    chosen, rows, peaks = by or ways(), [], {}
     for frames in lengths:
-        coded = torch.cat([long.codec.decode(long.vae.encode(scene.render(frames))) for scene in long.scenes])
-        rows.append([str(frames), "the true course, through the VAE", "", *Seen(long, long.scenes, coded).cells, "", ""])
+        true = torch.stack([scene.render(frames) for scene in long.scenes])
+        rows.append([str(frames), "the true course", "", *Seen(long, long.scenes, true).cells, "", ""])
         base = None
-        for name, make in ways().items():
+        for name, make in chosen.items():
             shown = Seen(long, long.scenes, make(long, long.scenes, frames)).cells
             seconds, calls = cost(long, make, frames)
             base, peaks[name, frames] = base or seconds, calls.peak
@@ -161,7 +161,7 @@ def rolling(bench: Bench, lengths: tuple[int, ...] = LENGTHS) -> Table:
             )
     first, *_, last = lengths
     what = f"peak of a call, {last} / {first} frames"
-    limits = [Limit(f"{name}: {what}", peaks[name, last] / peaks[name, first], 1.05) for name in WINDOWS]
+    limits = [Limit(f"{name}: {what}", peaks[name, last] / peaks[name, first], 1.05) for name in chosen if name in WINDOWS]
     heads = ["frames", "", "calls", "colour", "shape", "motion", "largest change", "drift", "time", "peak"]
     title = "Long clips: rolling, Extend Video, and one call"
     return bench.table(title, heads, rows, NOTE.format(motion=MOTIONS[0]), limits, len(long.scenes))

@@ -33,7 +33,7 @@ NOTE = (
     "that words made. *Colour*, *shape*: right by the whole clip / by its last second. *Motion*: right in pieces of 33 frames, the "
     "length of the training. *Largest change*: the greatest mean difference of neighbouring frames over the median one, mean of "
     "the clips. *Drift*: distance of the colours of the last second from those of the first, thing or background, the farther one, "
-    "in 255ths. *Time*: of one clip with its decoding, on a busy machine, and its ratio to Extend Video. *Peak*: the most "
+    "in 255ths. *Time*: of one clip with its decoding, and its ratio to Extend Video. *Peak*: the most "
     "bytes that PyTorch gives out at once in a call of the network for one clip; the clip itself, as a latent, is held beside it. "
     "Window 9 is the length of the training, 21 the default of the node."
 )
@@ -131,12 +131,14 @@ def ways() -> dict[str, Callable]:
     return {"Extend Video": extended, "one call": one_call, **rolls}
 
 
-def cost(long: Long, make: Callable, frames: int) -> tuple[float, Calls]:
-    """Seconds of one clip, and the calls of the network for it."""
+def made(long: Long, make: Callable, frames: int) -> tuple[torch.Tensor, float, Calls]:
+    """Videos of all scenes, seconds of the first, and the calls of the network for it."""
     with watched(long.model.model.diffusion_model, measured=1) as calls:
         began = time.perf_counter()
-        make(long, long.scenes[:1], frames)
-        return time.perf_counter() - began, calls
+        videos = make(long, long.scenes[:1], frames)
+        seconds = time.perf_counter() - began
+    others = long.scenes[1:]
+    return torch.cat([videos, make(long, others, frames)]) if others else videos, seconds, calls
 
 
 def rolling(bench: Bench, lengths: tuple[int, ...] = LENGTHS, by: dict[str, Callable] | None = None) -> Table:
@@ -152,8 +154,8 @@ def rolling(bench: Bench, lengths: tuple[int, ...] = LENGTHS, by: dict[str, Call
         rows.append([str(frames), "the true course", "", *Seen(long, long.scenes, true).cells, "", ""])
         base = None
         for name, make in chosen.items():
-            shown = Seen(long, long.scenes, make(long, long.scenes, frames)).cells
-            seconds, calls = cost(long, make, frames)
+            videos, seconds, calls = made(long, make, frames)
+            shown = Seen(long, long.scenes, videos).cells
             base, peaks[name, frames] = base or seconds, calls.peak
             told = f"{calls.count} of {calls.frames}"
             rows.append(

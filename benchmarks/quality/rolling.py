@@ -33,9 +33,9 @@ NOTE = (
     "that words made. *Colour*, *shape*: right by the whole clip / by its last second. *Motion*: right in pieces of 33 frames, the "
     "length of the training. *Largest change*: the greatest mean difference of neighbouring frames over the median one, mean of "
     "the clips. *Drift*: distance of the colours of the last second from those of the first, thing or background, the farther one, "
-    "in 255ths. *Time*: of one clip with its decoding, and its ratio to Extend Video. *Peak*: the most "
-    "bytes that PyTorch gives out at once in a call of the network for one clip; the clip itself, as a latent, is held beside it. "
-    "Window 9 is the length of the training, 21 the default of the node."
+    "in 255ths. *Time*: of one clip with its decoding, one run beside whatever else ran, and its ratio to Extend Video. "
+    "*Peak*: the most bytes that PyTorch gives out at once in a call of the network for one clip; the clip itself, as a latent, is "
+    "held beside it. Window 9 is the length of the training, 21 the default of the node."
 )
 
 

@@ -3,14 +3,13 @@
 A measurement takes the place of its older tables as soon as it is done; `python dev.py bench -- --only runs` is that of one.
 """
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 from hosting.process import ROOT, has_gpu, start_comfyui
 
-from .measure.report import hardware, parser
+from .measure.report import hardware, parser, with_part
 
 NAMES = ("timesteps", "relatives", "runs", "length", "extend", "attention", "lora", "merge", "again")
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -23,14 +22,6 @@ where the machine was busy. *By the rest*: 1 + the difference in what both calls
 CPU the matrix products, attention and GELU on the same shapes are timed apart, so that their good and bad moments do not count.
 *Peak memory*: the most that PyTorch has given out at once during a call, so without the weights; *resident*: the most that the
 process has taken above what it had, files and all, which varies by some tens of MiB."""
-PART = re.compile(r"^<!-- (\w+) -->\n", re.M)  # before the tables of a measurement
-
-
-def with_part(results: str, name: str, text: str) -> str:
-    """The text of RESULTS.md with the tables of a measurement in their place, instead of older ones."""
-    _, *parts = PART.split(results)
-    known = dict(zip(parts[::2], parts[1::2])) | {name: text}
-    return "\n\n".join([HEAD, *(f"<!-- {each} -->\n\n{known[each].strip()}" for each in NAMES if each in known)]) + "\n"
 
 
 def main(argv: list) -> int:
@@ -53,7 +44,7 @@ def main(argv: list) -> int:
         print(text if done.stdout else f"{name} ended with exit code {done.returncode}; its older tables stay.", flush=True)
         if done.stdout and not arguments.quick:
             written = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
-            RESULTS.write_text(with_part(written, name, text), encoding="utf-8")
+            RESULTS.write_text(with_part(written, name, text, HEAD, NAMES), encoding="utf-8")
     return 0 if kept else 1
 
 

@@ -21,9 +21,8 @@ from hosting.process import pack_module
 from .measure.peaks import peaks, resident
 from .measure.report import Limit, Table, memory_ratio
 from .measure.report import main as report
-from .quality import STRENGTH
+from .quality.bench import FOLDER, STRENGTH
 
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "nano"
 DEFAULT, OFFICIAL = "0.0..0.2", "0.0, 0.3, 0.4, 0.5"  # noise over the overlap: of the node, and of the Pusa authors
 OVERLAP, NEW, HOPS = 13, 20, 10
 MOTIONS = ("circles",)  # it never ends, at an even speed
@@ -41,14 +40,15 @@ WAYS = {
 class Bench:
     """The embedded model, and scenes that go on for ever."""
 
-    def __init__(self, scenes: int, steps: int = 10, cfg: float = 3.0):
+    def __init__(self, scenes: int, steps: int = 10, cfg: float = 3.0, folder: Path = FOLDER):
         self.evaluate, self.measure = pack_module("training.nano.quality.evaluate"), pack_module("training.nano.quality.measure")
         self.words, self.frames_room = pack_module("training.nano.words"), pack_module("pusa_model.video.frames")
         self.extension, self.window = pack_module("pusa_model.video.extend"), pack_module("pusa_model.video.window")
         self.condition, self.clip = pack_module("pusa_model.condition"), pack_module("pusa_model.video.clip")
         self.sampling = pack_module("pusa_model.sampling")
-        codec = self.evaluate.Codec(FOLDER)
-        self.vae, self.model = codec.vae, self.evaluate.Model(FOLDER, STRENGTH).model
+        self.codec = codec = self.evaluate.Codec(folder)
+        self.nano = self.evaluate.Model(folder, STRENGTH)
+        self.vae, self.model = codec.vae, self.nano.model
         task = self.evaluate.Task(codec, scenes, things=1, motions=MOTIONS)
         self.scenes, self.videos = task.scenes, task.videos
         self.settings = {"steps": steps, "cfg": cfg, "shift": 5.0, "sampler_name": "euler", "scheduler": "flow_match"}
@@ -113,10 +113,10 @@ class Judged:
         first = len(given)
         self.at_joins += [bends[place].item() for place in sorted(near)]
         self.inside += [bends[place].item() for place in range(first, len(bends)) if place not in near]
-        wanted = palette(given)
+        wanted = self.bench.evaluate.palette(given)
         for hop, found in self.drift.items():
             end = len(given) + hop * NEW
-            found.append(255 * (palette(frames[end - NEW : end]) - wanted).norm(dim=-1).max().item())
+            found.append(self.bench.evaluate.drift(frames[end - NEW : end], wanted))
 
     def cells(self, true: float) -> list[str]:
         at, inside = rms(self.at_joins), rms(self.inside)
@@ -131,14 +131,6 @@ class Judged:
     @property
     def ratio(self) -> float:
         return rms(self.at_joins) / rms(self.inside)
-
-
-def palette(frames: torch.Tensor) -> torch.Tensor:
-    """Colours of the background and of the thing, [2, 3]."""
-    background = frames.median(dim=2, keepdim=True).values.median(dim=0, keepdim=True).values
-    thing = (frames - background).abs().amax(-1)
-    inside = frames[thing > 0.7 * thing.flatten(1).amax(1)[:, None, None]]
-    return torch.stack([background.flatten(0, 2).mean(0), inside.median(dim=0).values])
 
 
 def time_passed(track: torch.Tensor, join: int) -> float:

@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import re
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -58,6 +59,21 @@ class Table:
         lines = [self.heads, ["---"] * len(self.heads), *self.rows]
         below = [*map(str, self.limits), *self.notes]
         return "\n".join([f"## {self.title}", "", *("| " + " | ".join(line) + " |" for line in lines), "", *with_space(below)])
+
+
+PART = re.compile(r"^<!-- (\w+) -->\n", re.M)  # before the tables of a measurement
+
+
+def with_part(written: str, name: str, text: str, head: str, names: Iterable[str]) -> str:
+    """A page with the tables of a measurement in their place, instead of older ones.
+
+    Args:
+        written: the page so far; what stands before its first part is replaced by ``head``.
+        names: of all measurements, in the order of the page; parts of other names are left out.
+    """
+    _, *parts = PART.split(written)
+    known = dict(zip(parts[::2], parts[1::2])) | {name: text}
+    return "\n\n".join([head, *(f"<!-- {each} -->\n\n{known[each].strip()}" for each in names if each in known)]) + "\n"
 
 
 def with_space(lines: Iterable[str]) -> list[str]:

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import host_comfyui
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
-from benchmarks.__main__ import HEAD, NAMES, with_part  # noqa: E402
-from benchmarks.measure.report import hardware  # noqa: E402
+from benchmarks.__main__ import HEAD, NAMES  # noqa: E402
+from benchmarks.measure.report import hardware, with_part  # noqa: E402
 from devtools.commands import measurements  # noqa: E402
 
 
@@ -48,11 +49,12 @@ def test_one_measurement_prints_its_tables():
 
 
 def test_a_measurement_takes_the_place_of_its_older_tables_and_leaves_the_others():
-    one = with_part("", "runs", "## Runs\n\nolder\n")
-    both = with_part(with_part(one, "timesteps", "## Call"), "runs", "## Runs\n\nnewer\n")
+    put = partial(with_part, head=HEAD, names=NAMES)
+    one = put("", "runs", "## Runs\n\nolder\n")
+    both = put(put(one, "timesteps", "## Call"), "runs", "## Runs\n\nnewer\n")
     assert one == f"{HEAD}\n\n<!-- runs -->\n\n## Runs\n\nolder\n"
     assert both == f"{HEAD}\n\n<!-- timesteps -->\n\n## Call\n\n<!-- runs -->\n\n## Runs\n\nnewer\n"
-    assert with_part(both, "runs", "## Runs\n\nnewer") == both
+    assert put(both, "runs", "## Runs\n\nnewer") == both
 
 
 def test_hardware_is_told_without_names_of_machines_and_places():

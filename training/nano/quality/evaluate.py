@@ -1,4 +1,4 @@
-"""Clips of the small model for scenes of the small world, and what they show: the tools of `benchmarks/quality.py`."""
+"""Clips of the small model for scenes of the small world, and what they show: the tools of `benchmarks/quality/`."""
 
 from __future__ import annotations
 
@@ -46,22 +46,27 @@ class Model:
         if strength:
             self.model = load_lora(self.model, str(folder / PLACES["lora"]), strength, warn=lambda text: None)
 
-    def clips(self, scenes: Sequence[world.Scene], conditions: Callable, setting: Setting) -> Tensor:
-        """Latents [N, 16, 9, 8, 8] of one clip per scene.
+    @staticmethod
+    def prompts(scenes: Sequence[world.Scene]) -> tuple[list, list]:
+        """Positive and negative CONDITIONING of a batch, one scene each."""
+        positive = torch.stack([words.embed(scene.caption) for scene in scenes])
+        return [[positive, {}]], [[torch.zeros_like(positive), {}]]
+
+    def clips(self, scenes: Sequence[world.Scene], conditions: Callable | None, setting: Setting, length: int = LENGTH) -> Tensor:
+        """Latents [N, 16, length, 8, 8] of one clip per scene.
 
         Args:
             conditions: from a range of scene numbers to their condition with that batch, or None.
+            length: latent frames.
         """
         made = []
         for first in range(0, len(scenes), BATCH):
             some = range(first, min(first + BATCH, len(scenes)))
-            positive = torch.stack([words.embed(scenes[number].caption) for number in some])
-            latent = {"samples": torch.zeros(len(some), 16, LENGTH, 8, 8)}
+            latent = {"samples": torch.zeros(len(some), 16, length, 8, 8)}
             made.append(
                 sample(
                     self.model,
-                    [[positive, {}]],
-                    [[torch.zeros_like(positive), {}]],
+                    *self.prompts(scenes[first : some.stop]),
                     latent,
                     seed=setting.seed + first,
                     steps=setting.steps,
@@ -87,8 +92,9 @@ class Codec:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Videos [N, T, 64, 64, 3] in [0, 1]; convolutions in bfloat16, eight clips at a time."""
-        parts = [causal.decode(self.network, part.bfloat16()).float() for part in latents.split(8)]
+        """Videos [N, T, 64, 64, 3] in [0, 1], in float32, 72 latent frames at a time."""
+        some = max(1, 72 // latents.shape[2])
+        parts = [causal.decode(self.network, part.float()) for part in latents.split(some)]
         return ((torch.cat(parts) + 1) / 2).clamp(0, 1).movedim(1, -1)
 
 
@@ -119,14 +125,22 @@ class Task:
 
     def beginning(self, multipliers: Sequence[float]) -> Callable[[range], Condition]:
         """The first frames as a clip."""
+        return self.going_on(self.videos[:, :BEFORE], multipliers)
+
+    def going_on(self, videos: Tensor, multipliers: Sequence[float], renoise: int = 0) -> Callable[[range], Condition]:
+        """Clips [N, 13, 64, 64, 3], one a scene, to go on from; ``renoise`` is that of the condition."""
         places = list(range(len(multipliers)))
-        return self._conditions(lambda number: self.codec.vae.encode(self.videos[number, :BEFORE]), places, multipliers)
+        return self._conditions(lambda number: self.codec.vae.encode(videos[number]), places, multipliers, renoise)
 
     @torch.no_grad()
-    def _conditions(self, encode: Callable[[int], Tensor], places, multipliers) -> Callable[[range], Condition]:
+    def _conditions(self, encode: Callable[[int], Tensor], places, multipliers, renoise=0) -> Callable[[range], Condition]:
         encoded = torch.cat([encode(number) for number in range(len(self.scenes))])
-        target = torch.zeros(1, 16, LENGTH, 8, 8)
-        return lambda numbers: Condition.empty(target).add(encoded[list(numbers)], places, list(multipliers))
+        return lambda numbers: nothing().add(encoded[list(numbers)], places, list(multipliers), renoise)
+
+
+def nothing() -> Condition:
+    """The condition of a clip that is given no frame."""
+    return Condition.empty(torch.zeros(1, 16, LENGTH, 8, 8))
 
 
 def agreement(scenes: Sequence[world.Scene], videos: Tensor) -> dict[str, float]:
@@ -159,6 +173,25 @@ def flash(videos: Tensor, frame: int) -> float:
     change = (videos[:, 1:] - videos[:, :-1]).abs().mean((2, 3, 4))
     near = change[:, max(0, frame - 5) : frame + 2].amax(1)
     return (near / change.median(1).values.clamp(min=1e-4)).mean().item()
+
+
+def largest_change(videos: Tensor) -> Tensor:
+    """The greatest mean difference of neighbouring frames over the median one, of each clip, [N]."""
+    change = (videos[:, 1:] - videos[:, :-1]).abs().mean((2, 3, 4))
+    return change.amax(1) / change.median(1).values.clamp(min=1e-4)
+
+
+def palette(frames: Tensor) -> Tensor:
+    """Colours of the background and of the thing in [0, 1], [2, 3], of frames [T, 64, 64, 3]."""
+    background = frames.median(dim=2, keepdim=True).values.median(dim=0, keepdim=True).values
+    thing = (frames - background).abs().amax(-1)
+    inside = frames[thing > 0.7 * thing.flatten(1).amax(1)[:, None, None]]
+    return torch.stack([background.flatten(0, 2).mean(0), inside.median(dim=0).values])
+
+
+def drift(frames: Tensor, wanted: Tensor) -> float:
+    """How far the colours of frames lie from a palette, background or thing, the farther one; in 255ths."""
+    return 255 * (palette(frames) - wanted).norm(dim=-1).max().item()
 
 
 def place_errors(scenes: Sequence[world.Scene], videos: Tensor) -> dict[int, tuple[float, float]]:

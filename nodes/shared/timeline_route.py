@@ -24,8 +24,8 @@ def register() -> None:
 
 async def answer(request: web.Request) -> web.Response:
     """The answer for a JSON object with ``text``, ``length`` in pixel frames, ``latent`` (the class of its node) and ``fps``."""
-    asked = await request.json()
     try:
+        asked = await request.json()
         text, length, latent, fps = str(asked["text"]), int(asked["length"]), str(asked["latent"]), float(asked["fps"])
     except (KeyError, TypeError, ValueError) as error:
         raise web.HTTPBadRequest(text="text, length, latent and fps are needed") from error

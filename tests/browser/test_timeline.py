@@ -1,7 +1,10 @@
 """The film strip of Timeline (Pusa): whatever is done to it, strip, text, saved graph and API prompt say the same."""
 
+import json
 import statistics
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import av
@@ -203,6 +206,29 @@ def test_the_length_is_that_of_the_latent(editor, nodes2):
     editor.evaluate("id => app.graph.getNodeById(Number(id)).disconnectInput(1)", NODE)
     assert editor.evaluate("() => document.querySelector('pusa-timeline .frames').hidden") in (False, True)
     editor.wait("() => !document.querySelector('pusa-timeline .frames').hidden")
+
+
+def test_it_speaks_chinese(editor, pictures):
+    build(editor, START, True)
+    editor.setting("Comfy.Locale", "zh")
+    try:
+        state = editor.wait(f"() => {{ const state = ({STATE})(); return !/[a-z]/.test(state.status) && state; }}")
+        assert "33" in state["status"] and all(
+            "Delete" in item["label"] and "frame" not in item["label"] for item in state["items"]
+        )
+        editor.screenshot(pictures / "timeline-zh.png")
+    finally:
+        editor.setting("Comfy.Locale", "en")
+
+
+def test_the_server_refuses_what_is_no_question(server):
+    for body in (b"", b"[]", b"{}", b'{"text": "", "length": "x", "latent": "", "fps": 0}', b"\xff"):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(urllib.request.Request(f"{server.url}/pusa/timeline", body))
+    asked = {"text": "0: nowhere.png", "length": 33, "latent": "EmptyHunyuanLatentVideo", "fps": 0}
+    with urllib.request.urlopen(urllib.request.Request(f"{server.url}/pusa/timeline", json.dumps(asked).encode())) as answer:
+        told = json.loads(answer.read())
+    assert (told["factor"], told["rate"]) == (4, 16) and "there is no file `nowhere.png`" in told["mistakes"]["1"]
 
 
 @BOTH

@@ -32,8 +32,9 @@ def sections(text: str) -> list[str]:
 
 
 def bullets(section: str) -> dict[str, str]:
-    """The items of a list, by the word in backticks that each begins with."""
-    return {re.match("`([^`]+)`\uff1a", item)[1]: item for item in re.split(r"^- ", section, flags=re.MULTILINE)[1:]}
+    """The items of a list, by the word in backticks that each begins with; its name in the page may stand behind it."""
+    items = re.split(r"^- ", section, flags=re.MULTILINE)[1:]
+    return {re.match("`([^`]+)`(?:\uff08[^`]+?\uff09)?\uff1a", item)[1]: item for item in items}
 
 
 def strings(value) -> list[str]:
@@ -50,9 +51,35 @@ def test_every_word_of_a_node_is_translated(name):
     assert set(words) == {"display_name", "description", "inputs", "outputs"}
     assert list(words["inputs"]) == [each.id for each in schema.inputs]
     assert list(words["outputs"]) == [str(index) for index in range(len(schema.outputs))]
-    assert all(set(each) == {"tooltip"} for each in [*words["inputs"].values(), *words["outputs"].values()])
-    assert all(CHINESE.search(text) for text in strings(words))
+    sockets = [*words["inputs"].values(), *words["outputs"].values()]
+    assert all(set(each) == {"name", "tooltip"} for each in sockets)
+    assert all(CHINESE.search(text) for text in [words["description"], *(each["tooltip"] for each in sockets)])
+    assert len({each["name"] for each in words["inputs"].values()}) == len(words["inputs"])
     assert "Pusa" in words["display_name"]
+
+
+def test_one_thing_has_one_name():
+    """A glossary: inputs of one id and type are called the same on every node, in Chinese but for what is not translated."""
+    names = {}
+    for schema in SCHEMAS.values():
+        for each in schema.inputs:
+            names.setdefault((each.id, each.get_io_type()), set()).add(WORDS[schema.node_id]["inputs"][each.id]["name"])
+    assert all(len(found) == 1 for found in names.values())
+    told = {name for found in names.values() for name in found if not CHINESE.search(name)}
+    assert told == {"VAE", "Latent", "cfg", "Sigmas"}
+
+
+@every_node
+def test_a_page_names_inputs_and_outputs_as_the_node_does(name):
+    schema, words, (_, inputs, outputs, *_) = SCHEMAS[name], WORDS[name], sections(page(name, "zh"))
+    for each in schema.inputs:
+        told = words["inputs"][each.id]["name"]
+        assert told.lower() == each.id or bullets(inputs)[each.id].startswith(f"`{each.id}`\uff08{told}\uff09")
+    for index, each in enumerate(schema.outputs):
+        told = words["outputs"][str(index)]["name"]
+        assert told.lower() == each.display_name or bullets(outputs)[each.display_name].startswith(
+            f"`{each.display_name}`\uff08{told}\uff09"
+        )
 
 
 def test_names_are_all_different():

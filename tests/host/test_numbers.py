@@ -30,6 +30,7 @@ INPUTS = {
         "positive.prompt0": ["positive", 0], "new_frames": 4, "hops": 1, "direction": "forwards", "hop_seed": "fixed",
     },
     "PusaTransition": JOIN | {"positive": ["positive", 0], "new_frames": 3},
+    "PusaTimeline": {"vae": ["vae", 0], "latent": ["empty", 0], "timeline": ""},
     "PusaApplyCondition": {"model": ["model", 0], "latent": ["empty", 0], "condition": ["condition", 0]},
     "PusaSchedule": {"latent": ["empty", 0], "kind": "delay", "lag": 1, "block": 1, "order": "forward", "steps": 1},
     "PusaRollingVideo": {

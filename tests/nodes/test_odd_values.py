@@ -1,6 +1,7 @@
 """Whatever comes into a node, what leaves it is a result or a sentence: named, short, and without a path of the machine."""
 
 import asyncio
+import inspect
 import os
 import tempfile
 
@@ -163,5 +164,9 @@ def test_a_link_to_an_input_that_is_not_there_is_named(name, short):
 
 @pytest.mark.parametrize("name", [name for name in NODES if "validate_inputs" in vars(NODES[name])])
 def test_a_link_that_leads_nowhere_is_left_to_comfyui_to_refuse(name):
-    """It passes the list that the link is written as."""
-    assert NODES[name].validate_inputs(noise=["nowhere"]) is True
+    """It passes the list that the link is written as, for each text that the node reads."""
+    read = inspect.signature(NODES[name].validate_inputs).parameters
+    texts = [each.id for each in NODES[name].define_schema().inputs if isinstance(each, io.String.Input) and each.id in read]
+    assert texts
+    for text in texts:
+        assert NODES[name].validate_inputs(**{text: ["nowhere"]}) is True

@@ -1,5 +1,7 @@
 """The node that takes a whole timeline as one text, which the page shows as a film strip."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 from comfy_api.latest import io
@@ -97,8 +99,8 @@ class PusaTimeline(io.ComfyNode):
     @classmethod
     @named_errors
     def execute(cls, vae, latent, fps, timeline, images=None, condition=None) -> io.NodeOutput:
-        family = of_vae(vae) or WAN
-        target = target_of(cls, of_vae(vae), latent)
+        family = of_vae(vae)
+        target = target_of(cls, family, latent)
         grown = start = placing.start(target, condition)
         length, factor = start.target[1], start.factor
         items = parse_timeline(timeline)
@@ -106,10 +108,13 @@ class PusaTimeline(io.ComfyNode):
         placed, mistakes = place_items(items, length, factor)
         refuse(mistakes)
         for each in placed:
-            at_line(each, lambda each=each: start.check_places(each.latents, each.multipliers))
-        reader = Reader(vae, target, images or {}, Fraction(fps).limit_denominator(1001) or family.rate, warner(cls))
+            with at_line(each):
+                start.check_places(each.latents, each.multipliers)
+        rate = Fraction(fps).limit_denominator(1001) or (family or WAN).rate
+        reader = Reader(vae, target, images or {}, rate, warner(cls))
         for each in placed:
-            grown = at_line(each, lambda each=each, so_far=grown: reader.add(each, so_far))
+            with at_line(each):
+                grown = reader.add(each, grown)
         earlier = len(start.positions)
         asked = [] if any(each.item.last for each in placed) else [each.frames[0] for each in placed]
         say(cls, summary(grown.positions[earlier:], grown.multipliers[earlier:], asked or None, earlier, factor))
@@ -125,14 +130,11 @@ def absent(item, images: dict) -> str:
     return f"nothing is connected to `{item.source}`. Connect a picture, or write the name of a file."
 
 
-def at_line(placed: Placed, call):
-    """The result of a call; its errors name the line.
-
-    Raises:
-        InputError: see the call.
-    """
+@contextmanager
+def at_line(placed: Placed) -> Iterator[None]:
+    """Errors of what is done inside name the line."""
     try:
-        return call()
+        yield
     except InputError as error:
         raise InputError(f"line {placed.item.line}: {error}") from error
 

@@ -113,7 +113,7 @@ def _given_flags(command, name: str, task: Task) -> None:
             "the lines of Timeline (Pusa) in a text file: `0: start.png, noise 0.2`, `68-last: clip.mp4 from end`. Files go to the "
             "server; those without a whole path lie beside the text. Other names are those of the server's input folder"
         )
-        group.add_argument("--timeline", nargs="+", type=existing, metavar="FILE", help=text)
+        group.add_argument("--timeline", nargs=1, type=existing, metavar="FILE", help=text)
         return
     if task.files == "pictures":
         group.add_argument("--image_paths", nargs="+", type=existing, metavar="FILE", help="the pictures, in order")

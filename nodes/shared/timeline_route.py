@@ -12,6 +12,7 @@ from ...schedulers.timeline import place_items, read_timeline
 from .input_files import missing
 
 PATH = "/pusa/timeline"
+LONGEST = 100_000  # pixel frames
 
 
 def register() -> None:
@@ -27,8 +28,10 @@ async def answer(request: web.Request) -> web.Response:
     try:
         asked = await request.json()
         text, length, latent, fps = str(asked["text"]), int(asked["length"]), str(asked["latent"]), float(asked["fps"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise web.HTTPBadRequest(text="text, length, latent and fps are needed") from error
+        if not 1 <= length <= LONGEST:
+            raise ValueError(length)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise web.HTTPBadRequest(text=f"text, length (1 to {LONGEST}), latent and fps are needed") from error
     return web.json_response(checked(text, length, latent, fps))
 
 
@@ -47,6 +50,6 @@ def checked(text: str, length: int, latent: str = "", fps: float = 0.0) -> dict[
         items, mistakes = read_timeline(text)
     except InputError as error:
         return {"factor": factor, "rate": fps or float(family.rate), "mistakes": {1: str(error)}}
-    placed, wrong = place_items(items, max(0, length - 1) // factor + 1, factor)
+    placed, wrong = place_items(items, (length - 1) // factor + 1, factor)
     absent = {item.line: sentence for item in items if not item.socket and (sentence := missing(item.source))}
     return {"factor": factor, "rate": fps or float(family.rate), "mistakes": dict(sorted((absent | wrong | mistakes).items()))}

@@ -4,7 +4,6 @@ from .lines import Item as Item
 from .lines import parse_timeline as parse_timeline
 from .lines import read_timeline as read_timeline
 from .lines import refuse as refuse
-from .lines import written as written
 from .places import Placed as Placed
 from .places import place_items as place_items
 from .places import resolved_text as resolved_text

@@ -126,14 +126,12 @@ def refuse(mistakes: Mistakes) -> None:
 
 def _item(line: str, number: int) -> Item | None:
     """The item of a line; None for one that is blank or a comment."""
-    bare = _COMMENT.sub("", line, count=1) if line.lstrip(_BLANK).startswith("#") else line
-    if not bare.strip(_BLANK):
+    bare = line.strip(_BLANK)
+    if not bare or bare.startswith("#"):
         return None
     place, *behind = _COLON.split(bare, maxsplit=1)
     if not behind:
-        raise InputError(
-            f"`{shown(bare.strip(_BLANK))}` has no colon. Write a place and what lies there: `0: start.png, noise 0.2`."
-        )
+        raise InputError(f"`{shown(bare)}` has no colon. Write a place and what lies there: `0: start.png, noise 0.2`.")
     first, last = _place(place.strip(_BLANK))
     source, quoted, begin, parts = _source(behind[0].strip(_BLANK))
     socket = not quoted and _SOCKET.fullmatch(source)

@@ -11,8 +11,11 @@ from comfy_api.latest import InputImpl
 from PIL import Image
 from pusa.nodes import PusaKeyframes, PusaTimeline, PusaVideoFrames
 from pusa.nodes.shared import input_files, timeline_route
+from pusa.pusa_model.paths.renoise import CHOICES as RENOISE
 from pusa.pusa_model.timeline import encode
+from pusa.schedulers.frame_rate import METHODS
 from pusa.schedulers.timeline import parse_timeline
+from pusa.schedulers.timeline.lines import CHOICES
 
 sys.path.append(str(host_comfyui.ROOT / "tests" / "host"))
 from films import gradient, write_film  # noqa: E402
@@ -130,18 +133,24 @@ def test_it_grows_a_condition_and_says_what_lies_where(vae):
         condition_of(vae, "\n0: end.png", condition=before)
 
 
+def test_choices_are_those_of_the_nodes():
+    assert {name: set(choices) for name, choices in CHOICES.items()} == {
+        "fit": set(encode.FITS), "encode": set(encode.ENCODINGS), "resample": set(METHODS), "renoise": set(RENOISE)
+    }  # fmt: skip
+
+
 def test_nothing_given_is_text_to_video(vae):
     assert not condition_of(vae, "# nothing yet").conditioned
 
 
-def test_pictures_are_encoded_once(vae, monkeypatch):
+def test_pictures_are_encoded_once(vae, monkeypatch, input_folder):
+    Image.fromarray(gradient(77)).save(input_folder / "once.png")
     shapes = []
     encoder = type(vae).encode
     monkeypatch.setattr(vae, "encode", lambda pixels: shapes.append(tuple(pixels.shape)) or encoder(vae, pixels), raising=False)
-    condition_of(vae, "0: start.png, noise 0.11")
-    once = len(shapes)
-    condition_of(vae, "0: start.png, noise 0.12\n4: start.png")
-    assert once <= 1 and len(shapes) <= once + 1
+    condition_of(vae, "0: once.png, noise 0.11")
+    condition_of(vae, "8: once.png, noise 0.12\n0: once.png")
+    assert [shape[0] for shape in shapes] == [1, 5]  # frame 0, and a group behind a primer
 
 
 @pytest.mark.parametrize(

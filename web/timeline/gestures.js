@@ -40,6 +40,7 @@ export class Gestures {
     begin(event) {
         const card = event.target.closest(".item"), { node } = this.strip;
         if (!card || event.button || node.linked) return;
+        this.strip.complain("");
         const { item } = card, spot = this.spot(item);
         const handle = event.target.closest(".knob, .edge");
         const kind = handle?.classList.contains("knob") ? "noise" : handle ? "trim" : "move";
@@ -53,7 +54,8 @@ export class Gestures {
         const { active, strip } = this;
         if (!active) return;
         const { item, spot, kind, end, card } = active, { length, factor } = strip, frame = this.frame(event);
-        if (kind === "move") active.draft = moved(item, spot, spot.first + frame - active.at, length, factor);
+        const far = frame - active.at;
+        if (kind === "move") active.draft = Math.abs(far) < factor / 2 ? item : moved(item, spot, spot.first + far, length, factor);
         if (kind === "trim") active.draft = trimmed(item, spot, end, frame, length, factor);
         if (kind === "noise") {
             const box = card.getBoundingClientRect(), level = rounded(1 - (event.clientY - box.top) / box.height, NOISE_STEP);
@@ -111,17 +113,20 @@ export class Gestures {
     /** Let a person choose files, to lie from a frame on. */
     pick(frame) {
         if (this.strip.node.linked) return;
+        this.strip.complain("");
         const input = Object.assign(document.createElement("input"), { type: "file", multiple: true, accept: "image/*,video/*" });
         input.addEventListener("change", async () => this.add(await upload(input.files, this.failed), frame));
         input.click();
     }
 
-    failed = (name, why) => this.strip.say(words().upload(name, why), true);
+    failed = (name, why) => this.strip.complain(words().upload(name, why));
 
     async drag(event) {
-        if (this.strip.node.linked || !holdsFiles(event.dataTransfer)) return;
-        event.preventDefault();
+        if (!holdsFiles(event.dataTransfer)) return;
+        event.preventDefault(); // the page would take it for a workflow
         event.stopPropagation();
+        this.strip.complain("");
+        if (this.strip.node.linked) return;
         this.strip.classList.toggle("over", event.type === "dragenter" || event.type === "dragover");
         if (event.type !== "drop") return;
         const frame = this.frame(event);
@@ -140,7 +145,7 @@ export class Gestures {
             if (spread) wanted = Math.round((at * latents) / (names.length - 1)) * factor;
             const taken = read(text).map(({ item }) => item && this.spot(item)).filter(Boolean);
             const first = freeRoom(taken, span, clip, wanted, length, factor);
-            if (first === null) return strip.say(words().noRoom(name), true);
+            if (first === null) return strip.complain(words().noRoom(name));
             const last = first + span * factor, ending = clip && first > 0 && last === length - 1;
             const noise = clip ? (ending ? "0.5..0" : "0..0.5") : "0.2";
             text = withItem(text, between(newItem(name, "", clip ? "" : null, clip && first === 0 ? "end" : "start", noise), first, last, length));

@@ -1,6 +1,7 @@
 // Files of ComfyUI's input folder: sent there, and shown.
 
 import { api } from "/scripts/api.js";
+import { words } from "./words.js";
 
 const ASSET = "application/x-comfy-asset-info";
 
@@ -9,9 +10,9 @@ export function holdsFiles(transfer) {
     return [...transfer.types].some(type => type === "Files" || type === ASSET);
 }
 
-/** Names, as a timeline writes them, of what was dropped; files are uploaded. `failed` is told of each that could not be. */
+/** Names, as a timeline writes them, of what was dropped; files are uploaded. `failed` is told of each that cannot be. */
 export async function dropped(transfer, failed) {
-    const asset = transfer.getData(ASSET), files = [...transfer.files].filter(isMedia);
+    const asset = transfer.getData(ASSET), files = [...transfer.files];
     if (asset) {
         const { filename, subfolder, type } = JSON.parse(asset);
         return [named(filename, subfolder, type)];
@@ -23,6 +24,10 @@ export async function dropped(transfer, failed) {
 export async function upload(files, failed) {
     const names = [];
     for (const file of files) {
+        if (!/^(image|video)\//.test(file.type) && !isClip(file.name)) {
+            failed(file.name, words().noMedia);
+            continue;
+        }
         const body = new FormData();
         body.append("image", file);
         const answer = await api.fetchApi("/upload/image", { method: "POST", body }).catch(error => ({ statusText: error.message }));
@@ -41,9 +46,7 @@ function named(name, subfolder, type) {
     return type && type !== "input" ? `${path} [${type}]` : path;
 }
 
-const isMedia = file => /^(image|video)\//.test(file.type);
-
-export const isClip = name => /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|ogv|wmv|flv|3gp|gif)( \[\w+\])?$/i.test(name);
+export const isClip = name => /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|ogv|wmv|flv|3gp)( \[\w+\])?$/i.test(name);
 
 function address(name, preview) {
     const [, path, type] = /^(.*?)(?: \[(\w+)\])?$/s.exec(name);

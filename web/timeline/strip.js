@@ -146,7 +146,14 @@ export class Strip extends HTMLElement {
         const [wrong] = Object.entries(mistakes);
         const latents = Math.floor((length - 1) / factor) + 1, seconds = (length / this.answer.rate).toFixed(1);
         const kept = items.reduce((sum, { spot }) => sum + spot.to - spot.from + 1, 0);
-        this.say(wrong ? told.line(...wrong) : told.summary(length, seconds, latents, kept), Boolean(wrong));
+        const trouble = this.trouble || (wrong && told.line(...wrong));
+        this.say(trouble || told.summary(length, seconds, latents, kept), Boolean(trouble));
+    }
+
+    /** Say what went wrong, until a person goes on; nothing takes it back. */
+    complain(text) {
+        this.trouble = text;
+        this.shown = null; // draw again
     }
 
     drawRuler() {

@@ -23,6 +23,7 @@ const ENGLISH = {
     trim: ["Start of the clip", "End of the clip"],
     line: (number, sentence) => `Line ${number}: ${sentence}`,
     upload: (name, why) => `${name} was not uploaded: ${why}`,
+    noMedia: "it is neither a picture nor a video",
     noRoom: name => `There is no free place left for ${name}.`,
     keys: "Arrow keys move it and change its noise, with Shift they trim a clip; Delete takes it away.",
 };

@@ -20,6 +20,7 @@ export const CHINESE = {
     trim: ["片段起点", "片段终点"],
     line: (number, sentence) => `第 ${number} 行：${sentence}`,
     upload: (name, why) => `${name} 未能上传：${why}`,
+    noMedia: "既不是图片也不是视频",
     noRoom: name => `没有空位可放 ${name}。`,
     keys: "方向键移动并调整噪声，按住 Shift 裁剪片段，Delete 删除。",
 };

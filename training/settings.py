@@ -15,8 +15,19 @@ CHOICES = {
     "timesteps": ("vector", "scalar"),
     "sigma_range": ("clip", "frame"),
     "weighting": ("none", "gaussian", "official"),
+    "base_dtype": ("file", "int8", "nf4"),
 }
-_LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "save_every": 0, "keep": 1, "validate_every": 0, "seed": 0}
+_LEAST = {
+    "steps": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "warmup": 0,
+    "save_every": 0,
+    "keep": 1,
+    "validate_every": 0,
+    "seed": 0,
+    "blocks_on_cpu": 0,
+}
 _SHARES = ("caption_dropout", "p_async", "p_condition", "sigma_min", "sigma_max")
 _POSITIVE = ("learning_rate", "shift")
 _NOT_NEGATIVE = ("weight_decay", "grad_clip")
@@ -52,7 +63,13 @@ class Settings:
         weighting: ``none``, ``gaussian`` (each frame's error times its weight) or ``official`` (see ``objective.py``).
         save_every: steps between checkpoints (an epoch of the official run); 0 saves at the end only.
         keep: checkpoints kept.
+        optimizer: a name of ``memory/optimizers.py``, or ``package.module:Class``.
+        ema: decay in [0, 1) of a running mean of the trained weights, which is what is saved and validated then; 0 is off.
+        offload_activations: keep the activations of the blocks in the memory of the machine, with ``gradient_checkpointing``.
+        blocks_on_cpu: blocks whose frozen weights stay there too, and come to the GPU when they are used.
         validate_every: steps between calls of the validation; 0 calls it never.
+        base_dtype: how the linear layers of the blocks of a frozen base are held: as the ``file`` has them, or in 8 or 4 bits
+            (``int8``, ``nf4``; see ``memory/quantised.py``). The network is to be loaded so.
     """
 
     steps: int = 900
@@ -80,6 +97,11 @@ class Settings:
     save_every: int = 150
     keep: int = 2
     validate_every: int = 0
+    optimizer: str = "adamw"
+    ema: float = 0.0
+    offload_activations: bool = False
+    blocks_on_cpu: int = 0
+    base_dtype: str = "file"
 
     def __post_init__(self):
         """Refuse values that cannot be meant.
@@ -100,6 +122,10 @@ class Settings:
         _check(self, "sigma_min", self.sigma_min < self.sigma_max, f"below `sigma_max` ({self.sigma_max:g})")
         apart = self.timesteps == "vector" and self.sigma_range == "clip"
         _check(self, "p_condition", apart or not self.p_condition, "0 unless `timesteps` is vector and `sigma_range` clip")
+        _check(self, "ema", 0 <= self.ema < 1, "0 or more, and below 1")
+        for name in ("offload_activations", "blocks_on_cpu"):
+            needs = "off unless `gradient_checkpointing` is on, without which it saves nothing"
+            _check(self, name, self.gradient_checkpointing or not getattr(self, name), needs)
         _check(self, "warmup", self.warmup <= self.steps, f"at most `steps` ({self.steps})")
 
     def as_dict(self) -> dict:
@@ -108,25 +134,55 @@ class Settings:
 
 
 # Free to change when a run goes on: nothing that was drawn or computed before depends on them.
-_FREE = {"steps", "save_every", "keep", "validate_every", "gradient_checkpointing"}
+_FREE = {"steps", "save_every", "keep", "validate_every", "gradient_checkpointing", "offload_activations", "blocks_on_cpu"}
+# What a run may need when it goes badly: what was drawn stays the same, and the change is told and kept in the record.
+_TUNED = {"learning_rate", "warmup", "grad_clip", "weight_decay"}
 
 
-def check_same(settings: Settings, stored: dict) -> None:
+def check_same(settings: Settings, stored: dict, processes: tuple[int, int] = (1, 1)) -> list[str]:
     """Refuse to go on with a run under settings that would make it another one.
 
+    Args:
+        stored: the settings of the run, as ``as_dict`` gives them.
+        processes: how many there were, and how many there are; ``accumulate`` may make up for a difference.
+
+    Returns:
+        The settings that have changed and may, in words; but for those that only say how long a run is and what it keeps.
+
     Raises:
-        InputError: lists what differs.
+        InputError: lists what differs and may not.
     """
-    fixed = _FREE - ({"steps"} if settings.lr_schedule != "constant" else set())
-    differing = [
-        f"{field.name} ({stored.get(field.name)} then, {getattr(settings, field.name)} now)"
-        for field in fields(Settings)
-        if field.name not in fixed and stored.get(field.name) != getattr(settings, field.name)
-    ]
-    if differing:
+    free = _FREE - ({"steps"} if settings.lr_schedule != "constant" else set())
+    then, now = processes
+    tuned = _TUNED | ({"accumulate"} if then * stored["accumulate"] == now * settings.accumulate else set())
+    changed, refused = [], []
+    for field in fields(Settings):
+        then, now = stored.get(field.name, field.default), getattr(settings, field.name)
+        if then != now and field.name not in free:
+            (changed if field.name in tuned else refused).append(f"{field.name} ({then} then, {now} now)")
+    if refused:
         raise InputError(
-            f"the checkpoint is of a run with other settings: {', '.join(differing)}. Resume with the same ones, or start anew."
+            f"the checkpoint is of a run with other settings: {', '.join(refused)}. Resume with the same ones, or start anew."
         )
+    return changed
+
+
+def check_family(settings: Settings, family) -> None:
+    """Refuse settings that a family has nothing for.
+
+    Args:
+        family: a record of ``pusa_model/families``.
+
+    Raises:
+        InputError: names the setting and the family.
+    """
+    if family.shift is None and (settings.shift, settings.weighting) != (Settings.shift, Settings.weighting):
+        raise InputError(
+            f"`shift` and `weighting` are of Wan's schedule. {family.name} is trained with the plain error on the levels of "
+            f"{family.scheduler}; leave them out."
+        )
+    if family.own_forward and settings.blocks_on_cpu:
+        raise InputError(f"`blocks_on_cpu` is for the blocks of Wan; {family.name} is trained without it.")
 
 
 def _check(settings: Settings, name: str, fits: bool, allowed: str) -> None:

@@ -1,7 +1,7 @@
 """Encoded clips on disk: a latent per clip, an embedding per distinct caption, and an index.
 
     STORE/index.json                 what is in it, how it was made, and the hash of it all
-    STORE/latents/NAME-HASH.safetensors    `latent` [C, T, h, w] in the scale of the model (after process_latent_in)
+    STORE/latents/NAME-HASH.safetensors    `latent` [C, T, h, w] after process_latent_in; of Mochi as the VAE makes it
     STORE/prompts/HASH.safetensors   `context` [L, width], zero rows at its end left out; metadata `length` = L
 
 Every file is complete or not there, and a latent's file says all that the index says of it, so an interrupted run loses nothing.
@@ -64,16 +64,17 @@ class StoreWriter:
         self.write_index()
 
     def has(self, name: str, caption: str, source: str = "") -> bool:
-        """Whether a clip is in the store already, with this caption and this state of its file."""
+        """Whether a clip is in the store already, with this caption, its embedding, and this state of its file."""
         item = self.items.get(name)
-        return bool(item) and (item["prompt"], item["source"]) == (prompt_key(caption), source)
+        same = bool(item) and (item["prompt"], item["source"]) == (prompt_key(caption), source)
+        return same and is_whole(self.folder / PROMPTS / f"{item['prompt']}.safetensors", "context")
 
     def add(self, name: str, latent: Tensor, caption: str, embedding: Tensor | Callable[[], Tensor], source: str = "") -> None:
         """Store one clip.
 
         Args:
             name: of the clip, unique in the store; a second one replaces the first.
-            latent: [C, T, h, w] in the scale of the model; stored in its own dtype.
+            latent: [C, T, h, w] as the network sees given frames (see above); stored in its own dtype.
             caption: its words; clips with the same words share one embedding.
             embedding: prompt embedding [L, width], or a function that makes it, called only if the caption is new.
             source: anything that tells whether the clip's file has changed.
@@ -101,7 +102,7 @@ class StoreWriter:
     def add_prompt(self, caption: str, embedding: Tensor | Callable[[], Tensor]) -> None:
         """Store the embedding [L, width] of a caption, unless it is there; that of "" serves caption dropout."""
         path = self.folder / PROMPTS / f"{prompt_key(caption)}.safetensors"
-        if path.exists():
+        if is_whole(path, "context"):
             return
         embedding = embedding() if callable(embedding) else embedding
         _check_axes(caption[:40], "embedding", embedding, "L, width", 2)
@@ -125,6 +126,16 @@ class StoreWriter:
         content = {"version": VERSION, "how": self.how, "dataset_hash": dataset_hash(items), "items": items}
         write_json(self.folder / INDEX, content)
         self._unwritten = 0
+
+
+def is_whole(path: Path, key: str, shape: tuple[int, ...] | None = None) -> bool:
+    """Whether a file can be opened, has its whole length, and holds a tensor of this name and shape (any if None)."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:  # the library holds the header against the length of the file
+            found = tuple(file.get_slice(key).get_shape())
+    except (OSError, safetensors.SafetensorError):
+        return False
+    return shape is None or found == shape
 
 
 def prompt_key(caption: str) -> str:

@@ -19,12 +19,14 @@ from pathlib import Path
 
 from ..hosting.process import has_gpu, start_comfyui
 from ..schedulers import InputError
-from .options import DTYPES, parser, settings_of
+from .options import parser, settings_of
+
+FILES = {"base": "model", "init": "init", "init_lora": "init_lora"}  # whose hashes are in the record, by their options
 
 
 def main(argv: list[str]) -> int:
     """Run one command line; returns the exit code: 0, 1 for input that cannot be used, 130 when interrupted."""
-    arguments = parser().parse_args(argv)
+    arguments = parser().parse_intermixed_args(argv)
     try:
         settings = settings_of(arguments)
         if arguments.cpu:
@@ -44,73 +46,65 @@ def main(argv: list[str]) -> int:
 
 
 def run(arguments: argparse.Namespace, settings):
-    """Load, train and save; returns the ``Result``."""
+    """Check, load, train and save; returns the ``run.Result``."""
     from accelerate import PartialState
+    from tqdm import tqdm
 
-    from .data.encoded import EncodedDataset
+    from .checks import base_hash, check_data, check_options, check_start, data_of, origin
     from .loop import train
+    from .method.network import load_base
+    from .processes.sharded import check_launch, take_deepspeed
+    from .run import Result
+    from .watch.watcher import Watcher
+
+    instead = take_deepspeed()
+    check_launch(settings)
+    state = PartialState(cpu=arguments.cpu)  # sets the device of this process, before ComfyUI asks for it
+    say = print if state.is_main_process else lambda line: None
+    lora = arguments.train_architecture == "lora"
+    if instead:
+        say(instead)
+    check_options(arguments, settings, say)
+    dataset, validation = data_of(arguments)
+    about, trained = origin(arguments, say)
+    settings, done = check_start(arguments, settings, about, trained, dataset, say)
+    if done >= settings.steps:
+        say(f"Finished already at step {done}; --steps is {settings.steps}. A larger number makes the run longer.")
+        return Result(done)
+    say(f"Loading {about['base']} ...")
+    base = load_base(arguments.model, not lora, settings.base_dtype)
+    for clips in filter(None, (dataset, validation)):
+        check_data(clips, base.network)
+    given = {name: getattr(arguments, option) for name, option in FILES.items() if getattr(arguments, option)}
+    about |= {f"{name}_sha256": base_hash(Path(path)) for name, path in given.items()}
+    begin(arguments, base.network, about, settings.seed, say)
+    watcher = Watcher(arguments, base, about, dataset, validation, settings, state, tqdm.write if state.is_main_process else say)
+    try:
+        how = {"validate": watcher.validation, "on_step": watcher.step, "on_save": watcher.save}
+        result = train(base.network, dataset, settings, arguments.output, arguments.resume, about, **how)
+    finally:
+        watcher.finish()
+        state.destroy_process_group()  # a process that ends with its threads alive is aborted now and then
+    return result
+
+
+def begin(arguments: argparse.Namespace, network, about: dict, seed: int, say) -> None:
+    """Give a network the weights and LoRA layers that the run begins with.
+
+    Raises:
+        InputError: a file to begin from cannot be read or does not fit.
+    """
     from .method.lora import add_lora
     from .method.network import load_base
-    from .output import save_trained
+    from .method.start import build_in, read_lora, take_weights
 
-    state = PartialState(cpu=arguments.cpu)  # sets the device of this process, before ComfyUI asks for it
-    lora = arguments.train_architecture == "lora"
-    folder = Path(arguments.output)
-    dataset = EncodedDataset(arguments.store, arguments.preload)
-    check_expert(arguments.expert, arguments.model)
-    base = load_base(arguments.model, full=not lora)
-    check_data(dataset, base.network)
-    about = {"base": base.path.name, "base_sha256": base_hash(base.path), "train_architecture": arguments.train_architecture}
-    if lora:
-        targets = [target.strip() for target in arguments.targets.split(",")]
-        add_lora(base.network, arguments.rank, arguments.alpha, targets, settings.seed)
-        about |= {"rank": arguments.rank, "alpha": arguments.alpha or arguments.rank, "targets": targets}
-
-    def save(network, result) -> None:
-        kind = f"rank{arguments.rank}" if lora else "full"
-        path = folder / f"pusa_{base.path.stem}_{kind}_step{result.step:05}.safetensors"
-        record = about | {"steps": result.step, "dataset_hash": dataset.hash, "settings": settings.as_dict()}
-        save_trained(path, base, record | {"processes": state.num_processes}, DTYPES[arguments.save_dtype], lora)
-
-    try:
-        return train(base.network, dataset, settings, folder, arguments.resume, about, on_save=save)
-    finally:
-        state.destroy_process_group()  # a process that ends with its threads alive is aborted now and then
-
-
-def check_expert(expert: str | None, model: str) -> None:
-    """Refuse the file of one expert of Wan2.2 with the levels of the other, as far as its name tells.
-
-    Raises:
-        InputError: the name says high and ``expert`` low, or the other way round.
-    """
-    from ..pusa_model.lora.provenance import expert_of
-
-    if expert and expert_of(model) not in (None, expert):
-        raise InputError(f"--expert is {expert}, but {Path(model).name} is the {expert_of(model)}-noise expert of Wan2.2.")
-
-
-def check_data(dataset, network) -> None:
-    """Refuse clips that a network cannot take.
-
-    Raises:
-        InputError: the latents have other channels, or the embeddings another width.
-    """
-    channels, width = network.patch_embedding.weight.shape[1], network.text_embedding[0].in_features
-    found, context = dataset.shapes[0][0], dataset[0][1].shape[-1]
-    if (found, context) != (channels, width):
-        raise InputError(
-            f"the clips have {found} channels and embeddings of width {context}; the model takes {channels} and {width}. "
-            "Encode them with the VAE and the text encoder of this model."
-        )
-
-
-def base_hash(path: Path) -> str:
-    """SHA-256 of the base's file, computed by one process for all."""
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    from ..pusa_model.lora.merged import sha256
-
-    found = [sha256(path) if PartialState().is_main_process else ""]
-    return broadcast_object_list(found)[0] if PartialState().num_processes > 1 else found[0]
+    if arguments.train_architecture == "lora":
+        start = read_lora(arguments.init_lora, network, say) if arguments.init_lora else None
+        add_lora(network, about["rank"], about["alpha"], about["targets"], seed, start)
+        if start:
+            say(f"Begun from {Path(arguments.init_lora).name}: rank {about['rank']} on {len(start)} layers.")
+        return
+    if arguments.init:
+        take_weights(network, load_base(arguments.init, full=True).network, Path(arguments.init).name)
+    if arguments.init_lora:
+        say(f"{Path(arguments.init_lora).name} is built into {build_in(arguments.init_lora, network, say)} weights.")

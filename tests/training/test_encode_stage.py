@@ -6,11 +6,13 @@ import pytest
 import sentencepiece
 import tiny
 import torch
+from pusa.pusa_model.families.table import WAN
 from pusa.schedulers import InputError
+from pusa.training.data.captions import LongCaption
 from pusa.training.data.clips import read_clip, read_picture
 from pusa.training.data.datasets import find_items
 from pusa.training.data.encoded import EncodedDataset
-from pusa.training.data.encoders import encode_text, text_encoder, vae_encoder, video_encoder
+from pusa.training.data.encoders import check_family_of, encode_text, load_vae, text_encoder
 from pusa.training.encode import check_size, encode_items, main
 from pusa.training.store import StoreWriter
 from safetensors.torch import save_file
@@ -78,10 +80,10 @@ def test_a_data_set_is_encoded_and_what_cannot_be_is_named(dataset, vae_file, st
 
 def test_latents_are_in_the_scale_of_the_model(dataset, vae_file, store, vae, wan):
     main([str(dataset), str(store), "--vae", str(vae_file), *SIZE, "--dtype", "fp32"])
-    frames = read_clip(dataset / "a.mp4", 5, 32, 32)
+    frames = read_clip(dataset / "a.mp4", 5, [(32, 32)]).frames
     expected = wan.model.process_latent_in(vae.encode(frames))
     assert torch.allclose(EncodedDataset(store)[0][0], expected[0], atol=1e-4)
-    picture = wan.model.process_latent_in(vae.encode(read_picture(dataset / "still.png", 32, 32)))
+    picture = wan.model.process_latent_in(vae.encode(read_picture(dataset / "still.png", [(32, 32)]).frames))
     assert torch.allclose(EncodedDataset(store)[2][0], picture[0], atol=1e-4)
 
 
@@ -100,15 +102,19 @@ def test_what_is_there_is_not_encoded_again(dataset, vae_file, store, capsys):
 
 
 def test_an_interrupted_run_goes_on_where_it_was(dataset, tmp_path):
-    """A text encoder that is asked twice for one caption would show it, and so would a clip that is read twice."""
+    """A text encoder that is asked twice for one caption would show it, and so would a clip that is encoded twice."""
     items, _ = find_items(dataset)
     log = []
 
     def read(item):
-        log.append(item.name)
-        if item.name == "b.mp4" and log.count("b.mp4") == 1:
+        return torch.full((5, 32, 32, 3), items.index(item), dtype=torch.uint8)
+
+    def frames(pixels):
+        name = items[round(255 * pixels.mean().item())].name
+        log.append(name)
+        if name == "b.mp4" and log.count("b.mp4") == 1:
             raise KeyboardInterrupt
-        return torch.rand(5, 32, 32, 3)
+        return pixels.new_ones(16, 2, 4, 4)
 
     def text(caption):
         log.append(caption)
@@ -116,7 +122,7 @@ def test_an_interrupted_run_goes_on_where_it_was(dataset, tmp_path):
 
     def run():
         with StoreWriter(tmp_path / "new") as writer:
-            return encode_items(items, writer, read, lambda frames: frames.new_ones(16, 2, 4, 4), text, show=False)
+            return encode_items(items, writer, read, frames, text, show=False)
 
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -126,12 +132,31 @@ def test_an_interrupted_run_goes_on_where_it_was(dataset, tmp_path):
     assert sorted(log) == sorted(["", "first", "second", "third", "fourth", "a.mp4", "b.mp4", *report.encoded])
 
 
+def test_a_clip_with_too_long_a_caption_is_named_and_not_read(dataset, tmp_path):
+    items, _ = find_items(dataset)
+    wordy, read = items[0].caption, []
+
+    def text(caption):
+        if caption == wordy:
+            raise LongCaption("its caption has 300 tokens")
+        return torch.ones(2, 4)
+
+    def pixels(item):
+        read.append(item.caption)
+        return torch.zeros(5, 32, 32, 3, dtype=torch.uint8)
+
+    with StoreWriter(tmp_path / "new") as writer:
+        report = encode_items(items, writer, pixels, lambda frames: frames.new_ones(16, 2, 4, 4), text, show=False)
+    assert {each.reason for each in report.skipped} == {"its caption has 300 tokens"} and items[0].name == report.skipped[0].name
+    assert report.encoded and len(report.encoded) == len(read) and wordy not in read
+
+
 def test_a_latent_that_is_not_finite_is_named(dataset, tmp_path):
     items, _ = find_items(dataset)
     with StoreWriter(tmp_path / "new") as writer:
         report = encode_items(
-            items[:1], writer, lambda item: torch.zeros(5, 32, 32, 3), lambda frames: torch.full((16, 2, 4, 4), torch.nan),
-            lambda caption: torch.ones(2, 4), show=False,
+            items[:1], writer, lambda item: torch.zeros(5, 32, 32, 3, dtype=torch.uint8),
+            lambda frames: torch.full((16, 2, 4, 4), torch.nan), lambda caption: torch.ones(2, 4), show=False,
         )  # fmt: skip
     assert not writer.items and "not finite" in report.skipped[0].reason
 
@@ -160,21 +185,21 @@ def test_other_refusals(dataset, vae_file, store, tmp_path, capsys):
         text_encoder(tmp_path / "gone")("words")
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="cannot be read as a VAE"):
-        video_encoder(tmp_path / "other.safetensors", torch.float32)
+        load_vae(tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="is not umT5-XXL"):
         text_encoder(tmp_path / "other.safetensors")("words")
     (tmp_path / "text.safetensors").write_text("no tensors")
     with pytest.raises(InputError, match="cannot be read as a text encoder"):
         text_encoder(tmp_path / "text.safetensors")("words")
-    check_size(81, 832, 480)
+    check_size(81, 832, 480, WAN)
 
 
 def test_a_picture_vae_is_refused():
     class Picture:
-        latent_dim, latent_channels = 2, 16
+        latent_dim, latent_channels, first_stage_model = 2, 16, torch.nn.Identity()
 
-    with pytest.raises(InputError, match="not the VAE of Wan2.1"):
-        vae_encoder(Picture(), torch.float32)
+    with pytest.raises(InputError, match="not the VAE of a model that is trained here. Use the Mochi VAE.*Wan2.1 VAE"):
+        check_family_of(Picture())
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import pytest
 import tiny
 import torch
 from pusa.schedulers import InputError
-from pusa.training.checkpoint import checkpoints, read_checkpoint
 from pusa.training.data.encoded import EncodedDataset
 from pusa.training.data.order import Order, generator
-from pusa.training.loop import Run, train
+from pusa.training.keeping.checkpoint import checkpoints, read_checkpoint
+from pusa.training.loop import train
 from pusa.training.method.lora import add_lora
 from pusa.training.method.objective import loss, noised, target
 from pusa.training.method.timesteps import draw_levels
+from pusa.training.run import Run
 from pusa.training.settings import Settings
 
 FAST = {"steps": 4, "batch_size": 2, "learning_rate": 1e-3, "mixed_precision": "no", "save_every": 0}
@@ -128,8 +129,8 @@ def test_a_validation_has_no_influence(network, clips):
 
     plain, _ = run(network, clips)
     watched, result = run(network, clips, validate=validate, validate_every=2)
-    assert [step for step, *_ in seen] == [2, 4] and same(plain, watched)
-    assert result.validations == {2: {"psnr": 2.0}, 4: {"psnr": 4.0}}
+    assert [step for step, *_ in seen] == [0, 2, 4] and same(plain, watched)
+    assert result.validations == {0: {"psnr": 0.0}, 2: {"psnr": 2.0}, 4: {"psnr": 4.0}}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -190,10 +191,10 @@ def test_what_would_be_another_run_is_refused(network, clips, tmp_path):
         run(network, clips, folder=tmp_path)
     with pytest.raises(InputError, match="other settings: seed"):
         run(network, clips, **again, seed=3)
-    with pytest.raises(InputError, match=r"on another network \({'base': 'wan'} then, {'base': 'other'} now\)"):
+    with pytest.raises(InputError, match=r"on another network: base \(wan then, other now\)\."):
         run(network, clips, **again | {"about": {"base": "other"}})
     other = EncodedDataset.from_tensors([torch.ones(16, 3, 4, 4)], [torch.ones(2, tiny.TEXT_WIDTH)], [0])
-    with pytest.raises(InputError, match="on another data"):
+    with pytest.raises(InputError, match="on other data: the number, the order or the sizes"):
         run(network, other, **again)
     with pytest.raises(InputError, match="other trained parameters"):
         run(network, clips, full=True, **again)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from pusa.training.data.order import generator
-from pusa.training.loop import drop_captions
 from pusa.training.method.objective import gaussian_weight, loss, noised, target
 from pusa.training.method.timesteps import level_grid
+from pusa.training.run import drop_captions
 
 
 def rand(*shape, seed=0):

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 from pusa.schedulers import InputError
-from pusa.training.data.order import Order, generator
-from pusa.training.loop import learning_rate
+from pusa.training.data.order import Order, generator, shares
+from pusa.training.method.schedule import learning_rate
 from pusa.training.options import parser, settings_of
 from pusa.training.settings import EXPERTS, Settings, check_same
 
@@ -43,7 +43,7 @@ def settings(*arguments):
 
 def test_the_defaults_of_the_command_line_are_those_of_the_official_trainer():
     arguments = parser().parse_args(COMMAND)
-    assert (arguments.rank, arguments.alpha, arguments.targets) == (512, None, "q,k,v,o,ffn.0,ffn.2")
+    assert (arguments.rank, arguments.alpha, arguments.targets) == (512, None, None)  # targets: those of the family
     assert arguments.train_architecture == "lora"
     assert settings() == Settings(
         steps=900, batch_size=1, accumulate=1, learning_rate=1e-5, lr_schedule="constant", weight_decay=0.01, grad_clip=0.0,
@@ -82,11 +82,25 @@ def test_a_command_line_that_cannot_be_meant_is_refused(arguments, words):
 
 def test_a_run_goes_on_only_under_the_settings_that_made_it():
     stored = Settings(steps=10).as_dict()
-    check_same(Settings(steps=20, save_every=3, keep=9, gradient_checkpointing=True), stored)
+    assert check_same(Settings(steps=20, save_every=3, keep=9, gradient_checkpointing=True), stored) == []
+    changed = check_same(Settings(steps=10, learning_rate=1e-6, warmup=5, grad_clip=1.0, weight_decay=0.0), stored)
+    assert [line.split(" (")[0] for line in changed] == ["learning_rate", "warmup", "weight_decay", "grad_clip"]
+    assert "learning_rate (1e-05 then, 1e-06 now)" in changed
     with pytest.raises(InputError, match=r"seed \(0 then, 1 now\), shift \(5.0 then, 3.0 now\)"):
         check_same(Settings(steps=10, seed=1, shift=3.0), stored)
     with pytest.raises(InputError, match=r"steps \(10 then, 20 now\)"):
         check_same(Settings(steps=20, lr_schedule="cosine"), Settings(steps=10, lr_schedule="cosine").as_dict())
+
+
+def test_accumulation_may_make_up_for_another_number_of_processes():
+    """Then a step sees the same clips."""
+    stored = Settings(accumulate=3).as_dict()
+    assert check_same(Settings(accumulate=6), stored, (2, 1)) == ["accumulate (3 then, 6 now)"]
+    assert check_same(Settings(accumulate=2), stored, (2, 3)) == ["accumulate (3 then, 2 now)"]
+    assert check_same(Settings(accumulate=3), stored, (2, 1)) == []
+    for processes in ((1, 1), (2, 2), (2, 3)):
+        with pytest.raises(InputError, match=r"accumulate \(3 then, 6 now\)"):
+            check_same(Settings(accumulate=6), stored, processes)
 
 
 def test_learning_rates():
@@ -109,14 +123,25 @@ def test_an_epoch_shows_every_clip_once_in_an_order_of_its_own():
     assert [Order(["a"] * 6, 2, 1).batch(number) for number in range(12)] != sum(epochs, [])
 
 
-def test_a_batch_holds_one_shape_and_is_filled_up():
-    shapes = ["clip"] * 5 + ["picture"] * 2
-    order = Order(shapes, batch_size=4, seed=0)
-    batches = [order.batch(number) for number in range(order.per_epoch)]
-    assert order.per_epoch == 3
-    assert all(len(batch) == 4 and len({shapes[index] for index in batch}) == 1 for batch in batches)
-    shown = Counter(sum(batches, []))
-    assert set(shown) == set(range(7)) and max(shown.values()) == 2
+@pytest.mark.parametrize("batch_size, batches", [(1, 30), (2, 16), (8, 5), (64, 2)])
+def test_a_batch_holds_one_shape_and_no_clip_is_shown_more_often_than_another(batch_size, batches):
+    shapes = ["clip"] * 29 + ["picture"]
+    order = Order(shapes, batch_size, seed=0)
+    assert order.per_epoch == batches
+    for epoch in range(2):
+        shown = [order.batch(number) for number in range(epoch * batches, (epoch + 1) * batches)]
+        assert all(len({shapes[index] for index in batch}) == 1 for batch in shown)
+        assert Counter(sum(shown, [])) == Counter(range(30))
+
+
+def test_a_step_that_lies_in_two_epochs_sees_the_same_as_one_after_the_other():
+    order = Order(["a"] * 5, 2, 0)
+    mixed = [order.batch(number) for number in (2, 3, 2, 3, 4)]
+    assert mixed == [Order(["a"] * 5, 2, 0).batch(number) for number in (2, 3, 2, 3, 4)]
+
+
+def test_sizes_are_told():
+    assert shares([(16, 21, 60, 104)] * 29 + [(16, 1, 60, 104)]) == "29 of 21 x 60 x 104, 1 of 1 x 60 x 104"
 
 
 def test_generators_differ_by_every_part():

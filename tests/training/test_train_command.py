@@ -13,8 +13,9 @@ import pytest
 import safetensors
 import tiny
 import torch
-from pusa.training.checkpoint import checkpoints, read_checkpoint
+from accelerate.commands.launch import launch_command, launch_command_parser
 from pusa.training.data.encoded import EncodedDataset
+from pusa.training.keeping.checkpoint import checkpoints, read_checkpoint
 from pusa.training.method.network import load_base
 from pusa.training.output import pack_version
 from pusa.training.store import StoreWriter
@@ -41,7 +42,8 @@ def store(tmp_path, clips):
 @pytest.fixture
 def command(store, wan_file):
     """Arguments of a small training, but for the folder."""
-    return [str(store), "--model", str(wan_file), "--rank", "4", "--learning_rate", "1e-3", "--save_dtype", "fp32", "--cpu"]
+    options = ["--rank", "4", "--learning_rate", "1e-3", "--save_dtype", "fp32", "--mixed_precision", "no", "--cpu"]
+    return [str(store), "--model", str(wan_file), *options]
 
 
 def trained_file(folder):
@@ -61,6 +63,7 @@ def test_a_run_leaves_a_lora_with_its_record(command, tmp_path, store, wan_file)
 
 
 def test_full_training_leaves_a_model(command, tmp_path, wan_weights):
+    del command[command.index("--rank") : command.index("--rank") + 2]
     assert main([*command, "--output", str(tmp_path / "out"), "--steps", "1", "--train_architecture", "full"]) == 0
     trained = load_base(trained_file(tmp_path / "out"), full=True).network.state_dict()
     assert trained.keys() == wan_weights.keys()
@@ -106,11 +109,14 @@ def started(launch, run):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_accelerate_s_launcher(command, tmp_path):
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", "--num_machines", "1"]
-    launch += ["--mixed_precision", "bf16", "--dynamo_backend", "no", "-m", "training.train"]
-    run = [*command, "--output", str(tmp_path / "out"), "--steps", "1"]
-    started(launch, run)
+def test_accelerate_s_launcher(command, tmp_path, monkeypatch):
+    """`accelerate launch`, but for the process that it would need itself; the run has its own."""
+    monkeypatch.chdir(host_comfyui.ROOT)
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, ENVIRONMENT[name])
+    launch = ["--cpu", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "bf16", "--dynamo_backend", "no"]
+    run = ["-m", "training.train", *command, "--output", str(tmp_path / "out"), "--steps", "1"]
+    launch_command(launch_command_parser().parse_args([*launch, *run]))
     assert len(load_file(trained_file(tmp_path / "out"))) == 40
 
 
@@ -123,8 +129,8 @@ def test_two_processes_train_one_lora(command, tmp_path, capsys):
     assert len(tensors) == 40 and all(torch.isfinite(tensor).all() and tensor.any() for tensor in tensors.values())
     (checkpoint,) = checkpoints(tmp_path / "out")
     assert len(read_checkpoint(checkpoint)["random"]) == 2
-    assert main([*run, "--resume", "auto"]) == 1
-    assert "is of a run with 2 processes; this one has 1" in capsys.readouterr().err
+    assert main([*run, "--steps", "4", "--resume", "auto"]) == 0
+    assert "Changed on resume, at step 3: processes (2 then, 1 now)." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -136,6 +142,10 @@ def test_two_processes_train_one_lora(command, tmp_path, capsys):
         (["--rank", "0"], "`rank` is 0"),
         (["--resume", "gone.pt"], "there is no checkpoint gone.pt"),
         (["--expert", "high", "--sigma_max", "0.9"], "--expert sets the range"),
+        (["--model", "wan.gguf"], "wan.gguf is GGUF, which cannot be trained on; use the bf16 or fp8 file"),
+        (["--resume", "pusa.safetensors"], "pusa.safetensors is a LoRA or a model, which holds no state of a run"),
+        (["--train_architecture", "full"], "--rank belong to a LoRA and have no effect with --train_architecture full"),
+        (["--timesteps", "scalar", "--p_async", "0.5"], "--p_async has no effect with --timesteps scalar"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused_in_words(command, tmp_path, capsys, arguments, words):
@@ -151,6 +161,41 @@ def test_the_other_expert_s_file_is_refused(command, tmp_path, wan_file, capsys)
     assert main([*run, "--expert", "high"]) == 0 and "high_noise" in trained_file(tmp_path / "out").name
 
 
+def test_what_has_an_odd_effect_or_none_is_told(command, tmp_path, capsys):
+    run = [*command, "--steps", "1", "--output"]
+    assert main([*run, str(tmp_path / "a"), "--expert", "high", "--alpha", "0.0132"]) == 0
+    told = capsys.readouterr().out
+    assert "nothing in the name tiny_wan.safetensors says that it is one" in told
+    assert "--alpha 0.0132 at rank 4 multiplies the update by 0.0033" in told
+    assert "Disk: " in told and "8 clips: 8 of 3 x 4 x 4; 8 steps show each once. Processes: 1." in told
+    assert "step00001.safetensors: put it into models/loras; strength 1 is what was trained." in told
+
+
+def test_a_finished_run_says_so_before_the_model_is_read(command, tmp_path, wan_file, capsys):
+    run = [*command, "--output", str(tmp_path / "out"), "--steps", "1"]
+    assert main(run) == 0
+    wan_file.write_bytes(b"no model any more")
+    assert main([*run, "--resume", "auto"]) == 0
+    assert "Finished already at step 1; --steps is 1." in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_model_is_read(command, tmp_path, capsys):
+    (tmp_path / "out").write_text("a file in the way")
+    command[2] = str(tmp_path / "no_model.safetensors")
+    (tmp_path / "no_model.safetensors").write_bytes(b"")
+    assert main([*command, "--output", str(tmp_path / "out")]) == 1
+    assert "out cannot be written: a file is where its folder should be" in capsys.readouterr().err
+
+
+def test_other_trainers_names_of_options(store, wan_file, tmp_path):
+    """A line that people have in their notes, but for the program at its beginning."""
+    line = f"--base_model {wan_file} --data_root {store} --rank 4 --alpha 1.7 --lr 1e-4 --max_steps 1 --output_dir"
+    assert main([*line.split(), str(tmp_path / "out"), "--mixed_precision", "no", "--cpu"]) == 0
+    with safetensors.safe_open(trained_file(tmp_path / "out"), framework="pt") as file:
+        record = json.loads(file.metadata()["pusa_training"])
+    assert (record["alpha"], record["settings"]["learning_rate"], record["steps"]) == (1.7, 1e-4, 1)
+
+
 def test_clips_for_another_model_are_refused(command, tmp_path, capsys):
     with StoreWriter(tmp_path / "other") as writer:
         writer.add("a", torch.zeros(48, 1, 2, 2), "a", torch.ones(2, tiny.TEXT_WIDTH))
@@ -159,9 +204,13 @@ def test_clips_for_another_model_are_refused(command, tmp_path, capsys):
 
 
 def test_help_needs_no_comfyui():
-    for name in ("encode", "train"):
-        answer = subprocess.run(
-            [sys.executable, "-m", f"training.{name}", "--help"], cwd=host_comfyui.ROOT, capture_output=True, text=True,
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"training.{name}", "--help"], cwd=host_comfyui.ROOT, stdout=subprocess.PIPE, text=True,
             env={key: value for key, value in os.environ.items() if key != "COMFYUI_PATH"},
-        )  # fmt: skip
-        assert answer.returncode == 0 and "COMFYUI_PATH" in answer.stdout
+        )
+        for name in ("encode", "train")
+    ]  # fmt: skip
+    for process in processes:
+        printed, _ = process.communicate()
+        assert process.returncode == 0 and "COMFYUI_PATH" in printed

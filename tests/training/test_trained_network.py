@@ -4,8 +4,9 @@ import comfy.model_management
 import pytest
 import tiny
 import torch
+from pusa.pusa_model.families.table import WAN
 from pusa.schedulers import InputError
-from pusa.training.method.lora import TARGETS, add_lora, lora_tensors
+from pusa.training.method.lora import add_lora, lora_tensors
 from pusa.training.method.network import load_base, load_weights, training_mode, velocity
 from safetensors.torch import save_file
 
@@ -225,9 +226,12 @@ def test_files_that_are_no_wan_text_to_video_model_are_refused(tmp_path, wan_wei
     save_file({"weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="does not know what kind of model other.safetensors is"):
         load_base(tmp_path / "other.safetensors")
+    parts = {name: weight for name, weight in tiny.wan_weights().items() if ".ffn." not in name}
+    with pytest.raises(InputError, match="does not know what kind of model the state dict is"):
+        load_weights(parts)
     with pytest.raises(InputError, match="image-to-video"):
         load_weights(tiny.wan_weights(channels=36, model_type="i2v", out_dim=16))
 
 
 def test_the_default_targets_are_the_official_ones():
-    assert TARGETS == ("q", "k", "v", "o", "ffn.0", "ffn.2")
+    assert WAN.targets == ("q", "k", "v", "o", "ffn.0", "ffn.2")

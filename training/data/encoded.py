@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 
 from ...pusa_model.storage.tensor_hash import tensor_hash
 from ...schedulers import InputError
-from ..store import LATENTS, PROMPTS, dataset_hash, prompt_key, read_index
+from ..store import LATENTS, PROMPTS, dataset_hash, is_whole, prompt_key, read_index
+
+_AGAIN = "Run the same python -m training.encode again: it encodes what is missing or damaged, and nothing else."
 
 
 class EncodedDataset(Dataset):
@@ -56,7 +58,7 @@ class EncodedDataset(Dataset):
         """A data set in memory.
 
         Args:
-            latents: N latents [C, T, h, w] in the scale of the model.
+            latents: N latents [C, T, h, w] as the network sees given frames, which is how a store has them.
             contexts: M embeddings [L, width].
             prompts: for each clip, which of the embeddings is its own.
             empty: embedding of the empty prompt, for caption dropout.
@@ -90,6 +92,24 @@ class EncodedDataset(Dataset):
         longest = max(context.shape[0] for context in contexts)
         return torch.stack(latents), torch.stack([padded(context, longest) for context in contexts])
 
+    def check_files(self) -> None:
+        """Open every file of the store, and hold what it says against the index; no tensor is read.
+
+        Raises:
+            InputError: names files that are missing or damaged.
+        """
+        if self.folder is None:
+            return
+        wanted = {self.folder / LATENTS / item["file"]: ("latent", tuple(item["shape"])) for item in self.items}
+        wanted |= {self.folder / PROMPTS / f"{item['prompt']}.safetensors": ("context", None) for item in self.items}
+        bad = [path for path, (key, shape) in wanted.items() if not is_whole(path, key, shape)]
+        if bad:
+            named = ", ".join(str(path.relative_to(self.folder)) for path in bad[:5])
+            raise InputError(
+                f"{len(bad)} of {len(wanted)} files of {self.folder} are missing or damaged: {named}"
+                f"{' ...' if len(bad) > 5 else ''}. {_AGAIN}"
+            )
+
     def _read_latent(self, item: dict) -> Tensor:
         return _read(self.folder / LATENTS / item["file"], "latent")[0]
 
@@ -113,4 +133,4 @@ def _read(path: Path, key: str) -> tuple[Tensor, dict]:
         with safetensors.safe_open(path, framework="pt") as file:
             return file.get_tensor(key), file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Remove it and encode again.") from error
+        raise InputError(f"{path} cannot be read ({error}). {_AGAIN}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import torch
@@ -16,7 +17,11 @@ def generator(*parts: int | str) -> Generator:
 
 
 class Order:
-    """The batches of a run. An epoch shows every clip once, in an order of its own, with clips of one shape in a batch."""
+    """The batches of a run. An epoch shows every clip once, in an order of its own, with clips of one shape in a batch.
+
+    The last batch of a shape has the clips that are left, so it may be smaller. Processes and accumulated passes take batches
+    one after the other, of whatever shapes.
+    """
 
     def __init__(self, shapes: Sequence[Hashable], batch_size: int, seed: int):
         self.batch_size, self.seed = batch_size, seed
@@ -25,22 +30,27 @@ class Order:
             groups.setdefault(shape, []).append(index)
         self.groups = list(groups.values())
         self.per_epoch = sum(-(-len(group) // batch_size) for group in self.groups)
-        self._epoch, self._batches = -1, []
+        self._epochs: dict[int, list[list[int]]] = {}
 
     def batch(self, number: int) -> list[int]:
-        """Clips of the batch with this number, counted from 0 over all epochs."""
+        """Clips of the batch with this number, counted from 0 over all epochs and processes; 1 to ``batch_size`` of them."""
         epoch, position = divmod(number, self.per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._batches = epoch, self._shuffled(epoch)
-        return self._batches[position]
+        if epoch not in self._epochs:
+            newest = max(self._epochs, default=epoch)  # a step may lie in two epochs, so two are kept
+            self._epochs = {newest: self._epochs[newest]} if self._epochs else {}
+            self._epochs[epoch] = self._shuffled(epoch)
+        return self._epochs[epoch][position]
 
     def _shuffled(self, epoch: int) -> list[list[int]]:
-        """All batches of an epoch; the last of a shape is filled up from the first clips of that shape."""
         draws = generator("order", self.seed, epoch)
         batches = []
         for group in self.groups:
             clips = [group[index] for index in torch.randperm(len(group), generator=draws).tolist()]
-            count = -(-len(clips) // self.batch_size)
-            filled = [clips[index % len(clips)] for index in range(count * self.batch_size)]
-            batches += [filled[start : start + self.batch_size] for start in range(0, len(filled), self.batch_size)]
+            batches += [clips[start : start + self.batch_size] for start in range(0, len(clips), self.batch_size)]
         return [batches[index] for index in torch.randperm(len(batches), generator=draws).tolist()]
+
+
+def shares(shapes: Sequence[Sequence[int]]) -> str:
+    """How many clips have which size, in words: ``29 of 21 x 60 x 104, 1 of 1 x 60 x 104`` (latent frames, height, width)."""
+    counted = Counter(tuple(shape)[1:] for shape in shapes).most_common()
+    return ", ".join(f"{number} of {' x '.join(map(str, size))}" for size, number in counted)

@@ -1,10 +1,10 @@
-"""LoRA layers on a Wan network through PEFT, and the file they are saved as."""
+"""LoRA layers on a network through PEFT, and the file they are saved as."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -13,25 +13,33 @@ from torch import Tensor
 
 from ...schedulers import InputError
 from ..data.order import generator
+from .network import family_of
+from .start import PREFIX, Pair
 
-TARGETS = ("q", "k", "v", "o", "ffn.0", "ffn.2")
-PREFIX = "diffusion_model."
 _ADAPTER = "default"
 
 
 def add_lora(
-    network: torch.nn.Module, rank: int, alpha: float | None = None, targets: Sequence[str] = TARGETS, seed: int = 0
+    network: torch.nn.Module,
+    rank: int,
+    alpha: float | None = None,
+    targets: Sequence[str] | None = None,
+    seed: int = 0,
+    start: Mapping[str, Pair] | None = None,
 ) -> None:
     """Freeze a network and give every target in its blocks a trainable ``W + alpha / rank B A``, in place.
 
     A starts with Kaiming's even distribution, B with zeros, both in float32: at first the network says what it said.
 
     Args:
-        network: ComfyUI's WanModel.
+        network: ComfyUI's, out of ``load_base``.
         rank: of the update, 1 or more.
         alpha: scale; the rank if None, which makes the factor 1.
-        targets: ends of module names: ``q``, ``k``, ``v``, ``o`` (of self- and cross-attention), ``ffn.0``, ``ffn.2``.
+        targets: ends of module names; those of the network's family if None: for Wan ``q``, ``k``, ``v``, ``o`` (of self- and
+            cross-attention), ``ffn.0``, ``ffn.2``.
         seed: of A.
+        start: updates of a LoRA to begin from, by the names of layers; these layers, and no other, get one, each of its own rank.
+            ``rank`` is the largest of them then.
 
     Raises:
         InputError: rank or alpha are out of range, a target names no linear layer of the blocks, or there is a LoRA already.
@@ -40,23 +48,44 @@ def add_lora(
         raise InputError(f"`rank` is {rank} and `alpha` {alpha}; the rank must be 1 or more, alpha a number above 0.")
     if any(isinstance(module, LoraLayer) for module in network.modules()):
         raise InputError("the network has LoRA layers already; load it anew.")
-    names = [name for name, module in network.named_modules() if name.startswith("blocks.") and _is_linear(module)]
-    endings = sorted({re.sub(r"^blocks\.\d+\.", "", name) for name in names})
-    for target in targets:
-        if not any(f".{ending}".endswith(f".{target}") for ending in endings):
-            raise InputError(f"`targets`: {target} is no linear layer of the blocks, which have {', '.join(endings)}.")
-    chosen = [name for name in names if name.endswith(tuple(f".{target}" for target in targets))]
+    if start is not None:
+        _check_linear(network, start)
+        chosen = list(start)
+    else:
+        chosen = _chosen(network, family_of(network).targets if targets is None else targets)
     _make_linear(network, chosen)
-    config = LoraConfig(r=rank, lora_alpha=rank if alpha is None else alpha, target_modules=chosen)
+    ranks = {name: pair.a.shape[0] for name, pair in (start or {}).items() if pair.a.shape[0] != rank}
+    factor = 1.0 if alpha is None else alpha / rank
+    alphas = {name: factor * own for name, own in ranks.items()}
+    config = LoraConfig(r=rank, lora_alpha=factor * rank, target_modules=chosen, rank_pattern=ranks, alpha_pattern=alphas)
     network.requires_grad_(False)
     inject_adapter_in_model(config, network, _ADAPTER)
     for name, layer in _layers(network):
         a, b = layer.lora_A[_ADAPTER].float(), layer.lora_B[_ADAPTER].float()  # PEFT gives them the dtype of the base
         bound = 1 / math.sqrt(a.in_features)  # Kaiming's for a = sqrt(5)
         with torch.no_grad():
-            a.weight.uniform_(-bound, bound, generator=generator("lora", seed, name))
-            b.weight.zero_()
+            if start is not None:
+                a.weight.copy_(start[name].a), b.weight.copy_(start[name].b / factor)
+            else:
+                a.weight.uniform_(-bound, bound, generator=generator("lora", seed, name))
+                b.weight.zero_()
         a.requires_grad_(True), b.requires_grad_(True)
+
+
+def _chosen(network: torch.nn.Module, targets: Sequence[str]) -> list[str]:
+    """Names of the linear layers in the blocks that end so."""
+    names = [name for name, module in network.named_modules() if name.startswith("blocks.") and _is_linear(module)]
+    endings = sorted({re.sub(r"^blocks\.\d+\.", "", name) for name in names})
+    for target in targets:
+        if not any(f".{ending}".endswith(f".{target}") for ending in endings):
+            raise InputError(f"`targets`: {target} is no linear layer of the blocks, which have {', '.join(endings)}.")
+    return [name for name in names if name.endswith(tuple(f".{target}" for target in targets))]
+
+
+def _check_linear(network: torch.nn.Module, names: Iterable[str]) -> None:
+    wrong = [name for name in names if not _is_linear(network.get_submodule(name))]
+    if wrong:
+        raise InputError(f"`init_lora`: {wrong[0]} is no linear layer, so its update cannot be trained further.")
 
 
 def lora_tensors(network: torch.nn.Module) -> dict[str, Tensor]:

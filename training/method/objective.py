@@ -7,6 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ...pusa_model.families.table import WAN, Family
 from .timesteps import level_grid
 
 
@@ -14,7 +15,7 @@ def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """``x_i = (1 - s_i) z_i + s_i eps_i`` for every latent frame.
 
     Args:
-        clean: latents z in the scale of the model, [B, C, T, h, w].
+        clean: latents z as the network sees given frames, [B, C, T, h, w].
         noise: eps, standard normal, of the same shape.
         sigma: levels in [0, 1], [B, T] or [B, 1].
 
@@ -27,9 +28,14 @@ def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     return (1 - level) * clean + level * noise
 
 
-def target(clean: Tensor, noise: Tensor) -> Tensor:
-    """The velocity ``eps - z`` that the network is asked for, whatever the level; [B, C, T, h, w]."""
-    return noise - clean
+def target(clean: Tensor, noise: Tensor, family: Family = WAN) -> Tensor:
+    """The velocity ``eps - z`` that the network is asked for, whatever the level; [B, C, T, h, w].
+
+    Of a family whose network sees latents as the VAE makes them, it is asked in normalised units: ``-((z - eps) - mean) / std``.
+
+    Source: for the latter the official trainer of Pusa V0.5, whose network says minus what ComfyUI's does.
+    """
+    return -family.latent_format().process_in(clean - noise) if family.raw else noise - clean
 
 
 def loss(predicted: Tensor, wanted: Tensor, sigma: Tensor, weighting: str, shift: float) -> Tensor:

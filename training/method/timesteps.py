@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from types import SimpleNamespace
+
+import comfy.samplers
 import torch
 from torch import Generator, Tensor
 
+from ...pusa_model.families.table import FLOW_MATCH, WAN, Family
 from ...schedulers import InputError, flow_match_sigmas
 from ..settings import Settings
 
 GRID = 1000  # levels that the official schedule is drawn from
 
 
-def level_grid(shift: float) -> Tensor:
+def level_grid(shift: float, family: Family = WAN) -> Tensor:
     """The levels a draw can give: ``sigma = shift u / (1 + (shift - 1) u)`` for u = 1, 0.999, ... 0.001.
 
+    For a family whose scheduler has no shift they are those of that scheduler at 1000 steps.
+
     Returns:
-        Falling levels shaped [1000], float32, from exactly 1; 0 is left out.
+        Falling levels shaped [1000], float32, from exactly 1, or as many as the family is trained on; 0 is left out.
     """
-    return flow_match_sigmas(GRID, shift)[:-1]
+    return scheduled(shift, family.scheduler)[: family.trained]
 
 
-def draw_levels(settings: Settings, batch: int, frames: int, generator: Generator) -> Tensor:
+@lru_cache(maxsize=8)
+def scheduled(shift: float, scheduler: str) -> Tensor:
+    """Levels of a scheduler at 1000 steps, [1001], from 1 to 0."""
+    if scheduler == FLOW_MATCH:
+        return flow_match_sigmas(GRID, shift)
+    return comfy.samplers.SCHEDULER_HANDLERS[scheduler].handler(SimpleNamespace(sigma_max=torch.tensor(1.0)), GRID)
+
+
+def draw_levels(settings: Settings, batch: int, frames: int, generator: Generator, family: Family = WAN) -> Tensor:
     """Levels of a batch of clips.
 
-    An index is drawn evenly into the 1000 shifted levels, for every frame on its own (``vector``) or once for all frames of
+    An index is drawn evenly into the levels of ``level_grid``, for every frame on its own (``vector``) or once for all frames of
     a clip (``scalar``, and with probability ``1 - p_async`` in ``vector``). At shift 5 the mean level is 0.748.
 
     With probability ``p_condition`` a clip is drawn as it will be sampled instead: its frames share one level s, but for 1 to
@@ -38,10 +53,10 @@ def draw_levels(settings: Settings, batch: int, frames: int, generator: Generato
     Raises:
         InputError: no level of the grid lies in the range of the settings.
 
-    Source: the official trainer of Pusa V1.0, without its rounding of the timestep to bfloat16. p_async and PTSS: FVDM
-    (arXiv 2410.03160), section on probabilistic timestep sampling. p_condition is ours.
+    Source: the official trainer of Pusa V1.0, without its rounding of the timestep to bfloat16, and that of V0.5. p_async and
+    PTSS: FVDM (arXiv 2410.03160), section on probabilistic timestep sampling. p_condition is ours.
     """
-    grid = level_grid(settings.shift)
+    grid = level_grid(settings.shift, family)
     inside = grid[(grid >= settings.sigma_min) & (grid <= settings.sigma_max)]
     if not len(inside):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The recipe of the embedded model, step by step: `python -m training.nano STEP FILES`."""
+"""The recipe of the embedded model, and a walk through training on it: `python -m training.nano STEP FILES`."""
 
 import sys
 
@@ -10,11 +10,13 @@ STEPS = {
     "base": ("LATENTS", "BASE"),
     "lora": ("LATENTS", "BASE", "LORA"),
     "ship": ("VAE", "BASE", "LORA"),
+    "walk.clips": ("FOLDER",),
+    "walk.sample": ("LORA", "PICTURE"),
 }
 
 
 def main(step: str = "", *files: str) -> int:
-    """Run one step; the files are .safetensors, and the last of them is the one it writes (`ship` writes assets/nano)."""
+    """Run one step; the last of its files is the one it writes (`ship` writes assets/nano)."""
     if len(STEPS.get(step, ())) != len(files) or not files:
         lines = [f"  python -m training.nano {name} {' '.join(wanted)}" for name, wanted in STEPS.items()]
         print("\n".join(["Error: give a step and its files:", *lines]), file=sys.stderr)

@@ -24,13 +24,15 @@ FIRST = 1_000_000  # seed of the first scene; the VAE was trained on others
 
 
 @torch.no_grad()
-def encode_scenes(network: torch.nn.Module, seeds: range, split: str = "train") -> torch.Tensor:
+def encode_scenes(
+    network: torch.nn.Module, seeds: range, split: str = "train", dtype: torch.dtype = torch.bfloat16
+) -> torch.Tensor:
     """Latents of whole scenes in the scale of the diffusion model, [N, 16, 9, 8, 8], float16."""
     wan = comfy.latent_formats.Wan21()
     made = []
     for first in tqdm(range(seeds.start, seeds.stop, BATCH), unit=f"{BATCH} clips", disable=not sys.stderr.isatty()):
         count = min(BATCH, seeds.stop - first)
-        latent = causal.encode(network, vae.clips(first, count, world.FRAMES, split).bfloat16())
+        latent = causal.encode(network, vae.clips(first, count, world.FRAMES, split).to(dtype))
         made.append(wan.process_in(latent.float()).half())
     return torch.cat(made)
 

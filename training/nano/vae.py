@@ -48,6 +48,7 @@ class Recipe:
         noise: standard deviation of what is added to the latents.
         price: weight of the mean square of the latents against the mean square error of the pixels in [-1, 1].
         seed: of weights and noise; scene s of the world is shown once, for s = 0, 1, 2 ...
+        dtype: of the computation; the weights are in float32.
     """
 
     phases: tuple[Phase, ...] = (Phase(1, 16, 400), Phase(5, 4, 300), Phase(17, 2, 700), Phase(33, 1, 500))
@@ -55,6 +56,7 @@ class Recipe:
     noise: float = 0.1
     price: float = 1e-4
     seed: int = 0
+    dtype: torch.dtype = torch.bfloat16
 
 
 def new_network(seed: int, width: int = WIDTH) -> WanVAE:
@@ -111,9 +113,9 @@ def train(network: WanVAE, recipe: Recipe, report=print) -> WanVAE:
         for _ in range(phase.steps):
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * rate(step, total)
             video = clips(shown, phase.clips, phase.frames)
-            latent = causal.encode(network, video.bfloat16()).float()
+            latent = causal.encode(network, video.to(recipe.dtype)).float()
             noisy = latent + recipe.noise * torch.randn(latent.shape, generator=generator)
-            difference = causal.decode(network, noisy.bfloat16()).float() - video
+            difference = causal.decode(network, noisy.to(recipe.dtype)).float() - video
             weight = emphasis(video)
             error_size = (weight * (difference.square() + 0.1 * difference.abs())).mean() / weight.mean()
             loss = error_size + recipe.price * latent.square().mean()
@@ -167,9 +169,9 @@ def normalise(network: WanVAE, count: int = MEASURED) -> None:
 @torch.no_grad()
 def reconstruction(network: WanVAE, count: int, split: str = "held-out", frames: int = world.FRAMES) -> Tensor:
     """PSNR in decibels of `count` clips through the VAE, computed in float32."""
-    found = []
+    found, device = [], next(network.parameters()).device
     for seed in range(count):
-        video = clips(seed, 1, frames, split)
+        video = clips(seed, 1, frames, split).to(device)
         again = causal.decode(network, causal.encode(network, video)).clamp(-1, 1)
         found.append(decibels((again - video).square().mean().item()))
     return torch.tensor(found)

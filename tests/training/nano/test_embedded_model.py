@@ -16,7 +16,7 @@ from pusa.training.nano import base, latents, lora, vae, words, world
 from pusa.training.nano.quality import evaluate
 from pusa.training.nano.ship import FOLDER, PLACES
 
-COUNT = 8
+COUNT = 4
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def batch(codec):
     """Latents, contexts, noise and levels of some held-out scenes; the first frame is clean, as in image-to-video."""
     generator = torch.Generator().manual_seed(0)
     scenes = [world.scene(seed, "held-out") for seed in range(COUNT)]
-    clean = latents.encode_scenes(codec.network, range(COUNT), "held-out").float()
+    clean = latents.encode_scenes(codec.network, range(COUNT), "held-out", torch.float32).float()
     sigma = torch.full((COUNT, 9), 0.8)
     sigma[:, 0] = 0
     return (

@@ -95,3 +95,15 @@ def test_unknown_words_are_named():
 def test_unknown_splits_are_named():
     with pytest.raises(ValueError, match="train or held-out"):
         world.scene(0, "test")
+
+
+@pytest.mark.parametrize("shape", world.SHAPES)
+def test_an_outline_is_that_of_its_own_shape_and_loses_by_lumps(shape):
+    """A true clip agrees with its own shape best; a thing with a bite out of it agrees less."""
+    thing = world.Thing("white", shape, "large", "moves right", (20.0, 31.0), (0.7, 0.0))
+    clip = world.Scene("dark", (thing,)).render(5)
+    found = {name: measure.outline(clip, name) for name in world.SHAPES}
+    assert found[shape].shape == (5,) and max(found, key=lambda name: found[name].mean()) == shape
+    bitten = clip.clone()
+    bitten[:, 30:, 22:25] = clip[:, 30:, :3]
+    assert (measure.outline(bitten, shape) < found[shape] - 0.02).all() and found[shape].min() > 0.85

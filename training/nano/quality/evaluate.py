@@ -87,14 +87,14 @@ class Codec:
 
     def __init__(self, folder):
         path = folder / PLACES["vae"]
-        self.network = vae.load(path)
         self.vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)), dtype=torch.float32)
+        self.network = vae.load(path).to(self.vae.device)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Videos [N, T, 64, 64, 3] in [0, 1], in float32, 72 latent frames at a time."""
+        """Videos [N, T, 64, 64, 3] in [0, 1], in float32 on the CPU, 72 latent frames at a time."""
         some = max(1, 72 // latents.shape[2])
-        parts = [causal.decode(self.network, part.float()) for part in latents.split(some)]
+        parts = [causal.decode(self.network, part.to(self.vae.device, torch.float32)).cpu() for part in latents.split(some)]
         return ((torch.cat(parts) + 1) / 2).clamp(0, 1).movedim(1, -1)
 
 
@@ -156,6 +156,11 @@ def agreement(scenes: Sequence[world.Scene], videos: Tensor) -> dict[str, float]
             right[word] += fit
         right["all"] += all(fits.values())
     return {word: count / len(scenes) for word, count in right.items()}
+
+
+def outlines(scenes: Sequence[world.Scene], videos: Tensor) -> Tensor:
+    """How clean the one thing is in each frame of each clip, [N * T] (``measure.outline``)."""
+    return torch.cat([measure.outline(video, scene.things[0].shape) for scene, video in zip(scenes, videos)])
 
 
 def psnr(found: Tensor, wanted: Tensor) -> float:

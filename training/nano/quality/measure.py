@@ -6,6 +6,7 @@ compared with the drawings and the courses of the world.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ SEEN = 0.12  # least difference from the background, of the greatest channel
 LEAST_AREA = 25.0  # pixels; less is no thing
 FAR = 0.3  # distance in RGB at which a colour is none of the world's
 SAMPLES = 9  # frames whose shape is looked at
+SCALES, SHIFTS = (0.92, 0.96, 1.0, 1.04, 1.08), (-0.5, 0.0, 0.5)  # of the drawings that an outline is held against, pixels
 STILL = 2.5  # pixels of path that count as standing still
 
 
@@ -39,6 +41,35 @@ class Seen:
     area: Tensor
 
 
+def difference_of(video: Tensor) -> Tensor:
+    """Greatest difference of a channel from the background, [T, 64, 64], of a clip [T, 64, 64, 3] in [0, 1]."""
+    background = video.median(dim=2, keepdim=True).values.median(dim=0, keepdim=True).values
+    return (video - background).abs().amax(-1)
+
+
+def outline(video: Tensor, shape: str) -> Tensor:
+    """How well the one thing of a clip agrees in each frame with the best drawing of its shape: intersection over union, [T].
+
+    The drawing has about the thing's area and place. Even a true clip has less than 1: its thing is told from the background by a
+    threshold. A clip whose thing is lumpy has less than that.
+
+    Args:
+        video: [T, 64, 64, 3] in [0, 1].
+    """
+    cover = covered(difference_of(video))
+    area = cover.sum((1, 2)).clamp(min=1)
+    y, x = torch.meshgrid(torch.arange(world.SIDE), torch.arange(world.SIDE), indexing="ij")
+    across, down = ((cover * place).sum((1, 2)) / area for place in (x, y))
+    unit_area, low = drawing(shape)
+    best = torch.zeros(len(video))
+    for scale, right, under in itertools.product(SCALES, SHIFTS, SHIFTS):
+        radius = scale * (area / unit_area).sqrt()[:, None, None]
+        places = (x - (across + right)[:, None, None]) / radius, (y - (down + under)[:, None, None]) / radius + low
+        drawn = (0.5 - world.distance(shape, *places) * radius / world.EDGE).clamp(0, 1)
+        best = torch.maximum(best, torch.minimum(drawn, cover).sum((1, 2)) / torch.maximum(drawn, cover).sum((1, 2)))
+    return best
+
+
 def look(video: Tensor, things: int = 1) -> tuple[Seen, ...]:
     """The things of a clip.
 
@@ -46,17 +77,21 @@ def look(video: Tensor, things: int = 1) -> tuple[Seen, ...]:
         video: [T, 64, 64, 3] in [0, 1].
         things: 1, or 2 for one in the upper and one in the lower half.
     """
-    background = video.median(dim=2, keepdim=True).values.median(dim=0, keepdim=True).values
-    difference = (video - background).abs().amax(-1)
+    difference = difference_of(video)
     halves = [(0, world.SIDE)] if things == 1 else [(0, world.SIDE // 2), (world.SIDE // 2, world.SIDE)]
     return tuple(look_at(video[:, top:end], difference[:, top:end], top) for top, end in halves)
 
 
-def look_at(video: Tensor, difference: Tensor, top: int) -> Seen:
-    """The one thing of a strip that begins at row `top`."""
+def covered(difference: Tensor) -> Tensor:
+    """How far a thing covers each pixel, [T, H, W] in [0, 1], from the difference to the background."""
     strength = difference.flatten(1).quantile(0.99, dim=1).median().clamp(min=2 * SEEN)
     cover = ((difference - SEEN / 2) / (strength - SEEN / 2)).clamp(0, 1)
-    cover = torch.where(difference > SEEN, cover, 0)
+    return torch.where(difference > SEEN, cover, 0)
+
+
+def look_at(video: Tensor, difference: Tensor, top: int) -> Seen:
+    """The one thing of a strip that begins at row `top`."""
+    cover = covered(difference)
     area = cover.sum((1, 2))
     y, x = torch.meshgrid(torch.arange(video.shape[1]) + top, torch.arange(video.shape[2]), indexing="ij")
     track = torch.stack([(cover * x).sum((1, 2)), (cover * y).sum((1, 2))], 1) / area[:, None]

@@ -1,0 +1,1 @@
+"""What a run takes in memory, before anything is loaded, and what makes it take less."""

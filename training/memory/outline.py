@@ -1,0 +1,114 @@
+"""The shapes of a model's weights, from the header of its file."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import safetensors
+
+from ...pusa_model.families.table import FAMILIES, Family
+from ...pusa_model.storage.safetensors_stream import SUFFIXES, TensorFile
+from ...schedulers import InputError
+from .quantised import FILE, is_taken, size
+
+_BLOCK = re.compile(r"^(?:model\.)?(?:diffusion_model\.)?(blocks\.\d+\..+)\.weight$")
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What the header of a model's file tells.
+
+    Attributes:
+        family: by the weight that makes tokens of a latent, and its channels.
+        shapes: of all its tensors, by name.
+        size: bytes of all of them.
+        block_size: bytes of those in the blocks.
+        linear_size: bytes of those that ``base_dtype`` quantises (``quantised.is_taken``).
+    """
+
+    family: Family
+    shapes: dict[str, tuple[int, ...]]
+    size: int
+    block_size: int
+    linear_size: int
+
+    @cached_property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return len({name.split("blocks.")[1].split(".")[0] for name in self.shapes if "blocks." in name})
+
+    @property
+    def width(self) -> int:
+        """Numbers of a token in the residual stream."""
+        return next(shape[0] for name, shape in self.shapes.items() if name.endswith(self.family.embedding))
+
+    @property
+    def hidden(self) -> int:
+        """Numbers of a token between the two layers of a feed-forward."""
+        return next(shape[0] for name, shape in self.linear.items() if name.endswith(".ffn.0"))
+
+    @property
+    def numbers(self) -> int:
+        """How many weights there are."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @cached_property
+    def linear(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the linear layers of the blocks, by their names in the network."""
+        found = ((_BLOCK.match(name), shape) for name, shape in self.shapes.items())
+        return {match[1]: shape for match, shape in found if match and len(shape) == 2}
+
+    @cached_property
+    def taken(self) -> list[tuple[int, ...]]:
+        """Shapes of the weights that ``base_dtype`` quantises."""
+        return [shape for name, shape in self.linear.items() if is_taken(name)]
+
+    @property
+    def quantisable(self) -> bool:
+        """Whether these are in more than 8 bits."""
+        return self.linear_size >= 2 * sum(map(math.prod, self.taken))
+
+    def saved(self, base_dtype: str) -> int:
+        """Bytes by which the blocks are smaller than in the file when they are held so."""
+        return 0 if base_dtype == FILE else self.linear_size - sum(size(base_dtype, shape) for shape in self.taken)
+
+    def lora(self, rank: int, targets: Sequence[str]) -> int:
+        """How many numbers a LoRA of this rank on these targets has."""
+        endings = tuple(f".{target}" for target in targets)
+        return sum(rank * sum(shape) for name, shape in self.linear.items() if name.endswith(endings))
+
+
+def outline(path: Path) -> Outline | None:
+    """Outline of a safetensors file; None for other files, and for one of no family (loading says what it is)."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return None
+    try:
+        with TensorFile(path) as file:
+            entries = file.entries
+            shapes = {name: entry.shape for name, entry in entries.items()}
+            family = _family(shapes)
+            found = family and Outline(
+                family,
+                shapes,
+                sum(entry.size for entry in entries.values()),
+                sum(entry.size for name, entry in entries.items() if "blocks." in name),
+                sum(entry.size for name, entry in entries.items() if (match := _BLOCK.match(name)) and is_taken(match[1])),
+            )
+    except (InputError, OSError, safetensors.SafetensorError):
+        return None
+    # A file of Diffusers, or of CLIP Vision, has a weight of that name too, but other layers.
+    return found if found and all(found.lora(1, [target]) for target in family.targets) else None
+
+
+def _family(shapes: dict[str, tuple[int, ...]]) -> Family | None:
+    """The family by what makes tokens of a latent; of one whose models are given more channels (pictures), by the weight's name."""
+    fitting = [family for family in reversed(FAMILIES) if any(name.endswith(family.embedding) for name in shapes)]
+    for family in fitting:
+        if any(name.endswith(family.embedding) and shape[1:2] == (family.channels,) for name, shape in shapes.items()):
+            return family
+    return next(iter(fitting), None)

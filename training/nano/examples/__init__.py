@@ -1,0 +1,1 @@
+"""What the demos of the embedded model are given: the scenes, and their words, pictures and clips as files."""

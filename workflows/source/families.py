@@ -1,9 +1,10 @@
 """Graphs for the relatives of Wan: Wan2.2 5B, Wan2.1 VACE and SkyReels-V2 Diffusion Forcing."""
 
-from . import notes, parts
+from . import parts
 from .drawing.pictures import FINE_CLIP, FINE_RATE, FINE_SIZE
-from .graph import Graph
+from .graph import WORDS_ALONE, Graph
 from .wan import KEYFRAMES, NEGATIVE, PICTURES, PROMPT, SIZE
+from .words import notes
 
 STEPS, CFG, VACE_CFG, RATE = 30, 5.0, 3.0, 24.0
 LENGTH_5B, OVERLAP = 121, 13
@@ -30,6 +31,9 @@ def wan22_5b_i2v() -> Graph:
     models, words = wan22_5b(graph)
     size = {"width": FINE_SIZE[0], "height": FINE_SIZE[1], "length": LENGTH_5B, "batch_size": 1}
     graph.add("empty", "Wan22ImageToVideoLatent", "Size and length", title="Size and length", vae=("vae", 0), **size)
+    graph.rows = (WORDS_ALONE, ("Given frames",))
+    graph.narrow(100, "model", "clip", "vae")
+    graph.narrow(60, "empty")
     from_picture(graph, models, words)
     graph.note = notes.family_note(graph, "i2v", notes.WAN22_5B_I2V)
     return graph
@@ -55,21 +59,26 @@ def wan22_5b(graph: Graph) -> tuple[dict, dict]:
 
 
 def wan21_vace_keyframes() -> Graph:
-    """Three pictures on the timeline, and the edges of a clip that say what moves."""
+    """Two pictures on the timeline, and the edges of a clip that say what moves."""
     graph = Graph("wan21_vace_keyframes")
     models = parts.one_model(graph, "vace")
     parts.vae(graph, parts.file_name("vace", "vae"))
     words = parts.prompts(graph, PROMPT, NEGATIVE)
+    graph.note_below = True
+    graph.narrow(20, "model", "clip", "vae")
+    graph.narrow(40, "positive", "negative")
     graph.add("clip to follow", "LoadVideo", "Control video", title="Clip to follow", file=CONTROL)
-    graph.add("parts", "GetVideoComponents", "Control video", 1, video=("clip to follow", 0))
-    graph.add("edges", "Canny", "Control video", 1, image=("parts", 0), low_threshold=0.1, high_threshold=0.3)
+    graph.add("parts", "GetVideoComponents", "Control video", video=("clip to follow", 0))
+    graph.add("edges", "Canny", "Control video", image=("parts", 0), low_threshold=0.1, high_threshold=0.3)
     size = dict(zip(("width", "height", "length"), SIZE), batch_size=1)
     given = {**words, "vae": ("vae", 0), "control_video": ("edges", 0), **size, "strength": 1.0}
-    graph.add("control", "WanVaceToVideo", "Control video", 2, title="Size, length and control", **given)
+    graph.add("control", "WanVaceToVideo", "Control", title="Size, length and control", **given)
     latent, trim = ("control", 2), ("control", 3)
-    numbers, positions, noise = KEYFRAMES["keyframes"]
+    numbers, positions, noise = KEYFRAMES["start_end"]
     condition = parts.keyframes(graph, [PICTURES[number] for number in numbers], positions, noise, latent)
-    parts.plot(graph, condition, STEPS, 1)
+    parts.plot(graph, condition, STEPS)
+    graph.narrow(80, "control")
+    graph.narrow(40, "condition")
     controlled = {"positive": ("control", 0), "negative": ("control", 1)}
     parts.save_frames(graph, parts.sample(graph, models, controlled, latent, STEPS, VACE_CFG, trim, condition=condition))
     graph.note = notes.family_note(graph, "keyframes", notes.VACE)
@@ -99,7 +108,7 @@ def skyreels_v2_df_async() -> Graph:
     words = parts.prompts(graph, PROMPT, NEGATIVE)
     latent = parts.empty(graph, *SKYREELS)
     given = parts.keyframes(graph, PICTURES[:1], "0", "0")
-    condition = graph.add("schedule", "PusaSchedule", "Given frames", 1, latent=latent, condition=given, **DELAY), 0
+    condition = graph.add("schedule", "PusaSchedule", "Given frames", 2, latent=latent, condition=given, **DELAY), 0
     parts.plot(graph, condition, STEPS)
     parts.save_frames(graph, parts.sample(graph, models, words, latent, STEPS, CFG, condition=condition), fps=RATE)
     graph.note = notes.family_note(graph, "async", notes.SKYREELS_ASYNC)
@@ -128,7 +137,7 @@ def skyreels_v2_df_rolling() -> Graph:
 def skyreels(graph: Graph) -> dict:
     """SkyReels-V2 DF with its VAE."""
     models = parts.one_model(graph, "skyreels", fps=f"{RATE:g}")
-    graph.nodes["model"].wider = 110  # for the name of the file
+    graph.narrow(-110, "model")  # for the name of the file
     parts.vae(graph, parts.file_name("skyreels", "vae"))
     return models
 
@@ -136,6 +145,6 @@ def skyreels(graph: Graph) -> dict:
 def from_picture(graph: Graph, models: dict, words: dict) -> None:
     """A clip at 24 frames per second whose first frame is a picture, kept exactly."""
     condition = parts.keyframes(graph, PICTURES[:1], "0", "0")
-    parts.plot(graph, condition, STEPS, 1)
+    parts.plot(graph, condition, STEPS)
     frames = parts.sample(graph, models, words, ("empty", 0), STEPS, CFG, condition=condition)
     parts.save_frames(graph, frames, fps=RATE)

@@ -34,7 +34,7 @@ def wan22(graph: Graph, distilled: bool) -> dict:
             f"unet_name_{expert}": file_name("wan22", "diffusion_models", expert),
             f"lora_name_{expert}": file_name("wan22", "loras", expert),
             f"strength_{expert}": strength,
-            f"distill_lora_name_{expert}": file_name("lightx2v", "loras", f"_{expert}_") if distilled else NO_LORA,
+            f"distill_lora_name_{expert}": file_name("lightx2v", "loras", f"_{expert}_noise") if distilled else NO_LORA,
             f"distill_strength_{expert}": 1.0,
         }
     graph.add("model", "PusaModelPairLoader", "Model", weight_dtype="default", **names)
@@ -60,15 +60,18 @@ def empty(graph: Graph, width: int, height: int, length: int, node: str = "Empty
     return graph.add("empty", node, "Size and length", title="Size and length", **size), 0
 
 
-def keyframes(graph: Graph, pictures: list, positions: str, noise: str, latent: tuple = ("empty", 0)) -> tuple:
+def keyframes(
+    graph: Graph, pictures: list, positions: str, noise: str, latent: tuple = ("empty", 0), key: str = "condition", column: int = 2,
+    **more,
+) -> tuple:  # fmt: skip
     """Pictures on the timeline."""
-    titles = PICTURE_TITLES[len(pictures)]
+    titles = PICTURE_TITLES.get(len(pictures), ())
     for index, (picture, title) in enumerate(zip(pictures, titles)):
-        graph.add(f"picture{index}", "LoadImage", "Given frames", title=title, image=picture)
+        graph.add(f"picture{index}", "LoadImage", "Given frames", index // 2, title, image=picture)
     images = {f"images.image{index}": (f"picture{index}", 0) for index in range(len(pictures))}
     settings = {"positions": positions, "unit": "frame", "noise": noise, "fit": "crop", "encode": "causal"}
-    given = {"vae": ("vae", 0), "latent": latent, **images, **settings}
-    return graph.add("condition", "PusaKeyframes", "Given frames", 1, **given), 0
+    given = {"vae": ("vae", 0), "latent": latent, **images, **settings, **more}
+    return graph.add(key, "PusaKeyframes", "Given frames", column, **given), 0
 
 
 def timeline(graph: Graph, text: str) -> tuple:
@@ -98,9 +101,24 @@ def completion(graph: Graph, clips: tuple, frames: tuple, noise: str, column: in
     return chain["condition"]
 
 
-def plot(graph: Graph, condition: tuple, steps: int, column: int = 2, group: str = "Given frames", **inputs) -> None:
+def schedule(graph: Graph, steps: int, **settings) -> tuple:
+    """Levels that are not the same share of the sampler's for every frame."""
+    common = {"latent": ("empty", 0), "lag": 2, "block": 1, "order": "forward", "steps": steps, "shift": 5.0}
+    return graph.add("schedule", "PusaSchedule", "Schedule", **(common | settings)), 0
+
+
+def scheduled(graph: Graph, steps: int, settings: dict, pictures: list) -> tuple:
+    """A schedule with its plot; a picture that waits in it is given with much noise."""
+    given = {"condition": keyframes(graph, pictures, "0", "0.7")} if pictures else {}
+    condition = schedule(graph, steps, **settings, **given)
+    plot(graph, condition, steps, "Schedule")
+    graph.narrow(80, *{"condition", "schedule"} & graph.nodes.keys())
+    return condition
+
+
+def plot(graph: Graph, condition: tuple, steps: int, group: str = "Given frames", **inputs) -> None:
     """A picture of what the condition means."""
-    graph.add("plot", "PusaConditionPlot", group, column, condition=condition, steps=steps, shift=5.0, **inputs)
+    graph.add("plot", "PusaConditionPlot", group, 9, condition=condition, steps=steps, shift=5.0, **inputs)
 
 
 def sample(

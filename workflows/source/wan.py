@@ -1,7 +1,8 @@
 """The graphs for Wan2.1 and Wan2.2, with the settings that the Pusa authors recommend."""
 
-from . import notes, parts
+from . import parts
 from .graph import Graph
+from .words import notes
 
 SIZE = (832, 480, 81)
 PROMPT = (
@@ -21,9 +22,15 @@ KEYFRAMES = {
     "keyframes": ([0, 1, 2], "0, 40, last", "0.2, 0.4, 0.6"),
 }
 TIMELINE = "0: harbour_start.jpg, noise 0.2\n40: harbour_middle.jpg, noise 0.4\nlast: harbour_end.jpg, noise 0.6"
+SCHEDULES = {"hold": {"kind": "hold"}, "forcing": {"kind": "delay", "block": 3}}
+ROLLING = {"length": 161, "window": 21, "block": 3, "shift": 5.0}
 TASKS = ("t2v", *KEYFRAMES, "completion", "extension", "transition")
 # Of each set: those of plain Wan2.2 are the ones with official settings of their own.
-TASKS_OF = {"wan22_lightx2v": (*TASKS, "timeline"), "wan21": TASKS, "wan22": ("t2v", "i2v", "start_end", "extension")}
+TASKS_OF = {
+    "wan22_lightx2v": (*TASKS, "timeline"),
+    "wan21": (*TASKS, *SCHEDULES, "rolling"),
+    "wan22": ("t2v", "i2v", "start_end", "extension"),
+}
 # Names of the model, files to download, steps and cfg of each set.
 SETS = {
     "wan22_lightx2v": ("Wan2.2 with LightX2V", 4, 1.0),
@@ -52,6 +59,8 @@ def wan_graph(family: str, task: str) -> Graph:
     words = parts.prompts(graph, PROMPT, NEGATIVE)
     if task in ("extension", "transition"):
         joined(graph, task, models, words, steps, cfg, family)
+    elif task == "rolling":
+        rolled(graph, models, words, steps, cfg)
     else:
         sampled(graph, task, models, words, steps, cfg)
     graph.note = notes.wan_note(graph, task, title, steps, cfg)
@@ -65,18 +74,29 @@ def sampled(graph: Graph, task: str, models: dict, words: dict, steps: int, cfg:
     if task in KEYFRAMES:
         numbers, positions, noise = KEYFRAMES[task]
         condition["condition"] = parts.keyframes(graph, [PICTURES[number] for number in numbers], positions, noise)
-        parts.plot(graph, condition["condition"], steps, 1)
+        parts.plot(graph, condition["condition"], steps)
     elif task == "timeline":
         condition["condition"] = parts.timeline(graph, TIMELINE)
-        parts.plot(graph, condition["condition"], steps, 1, "Storyboard")
+        parts.plot(graph, condition["condition"], steps, "Storyboard")
+    elif task in SCHEDULES:
+        pictures = PICTURES[:1] if task == "hold" else []
+        condition["condition"] = parts.scheduled(graph, steps, SCHEDULES[task], pictures)
     elif task == "completion":
         clips = []
         for key, file, title in (("before", BEFORE, "Clip that begins"), ("after", AFTER, "Clip that ends")):
             video = parts.clip(graph, key, file, title)
             clips.append((graph.add(f"{key} parts", "GetVideoComponents", "Given frames", 1, video=video), 0))
-        condition["condition"] = parts.completion(graph, tuple(clips), (1, 5), "0.3", 1)
+        condition["condition"] = parts.completion(graph, tuple(clips), (1, 5), "0.3", 2)
         parts.plot(graph, condition["condition"], steps)
     parts.save_frames(graph, parts.sample(graph, models, words, latent, steps, cfg, **condition))
+
+
+def rolled(graph: Graph, models: dict, words: dict, steps: int, cfg: float) -> None:
+    """A clip twice as long as those of the training, through one window of that length."""
+    given = {"positive.prompt0": words["positive"], "negative": words["negative"], "latent": parts.empty(graph, *SIZE)}
+    graph.nodes["empty"].title = "Size"
+    samples = graph.add("rolling", "PusaRollingVideo", "Sample", **models, **given, seed=0, steps=steps, cfg=cfg, **ROLLING), 0
+    parts.save_frames(graph, (graph.add("frames", "VAEDecode", "Video", samples=samples, vae=("vae", 0)), 0))
 
 
 def joined(graph: Graph, task: str, models: dict, words: dict, steps: int, cfg: float, family: str) -> None:

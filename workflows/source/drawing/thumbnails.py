@@ -5,16 +5,17 @@ Graphs for Wan show what they are given, drawn by us, and noise where the model 
 
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from cli.demo.given import frames_of, given_of
+from cli.demo.sheets import DARK, ORANGE
 
 from ..graph import Graph
 from .pictures import FRAMES, render
 
 SIZE = (480, 300)
 CELLS, GAP, MARGIN = 9, 6, 10
-ORANGE, DARK = (255, 158, 44), (18, 20, 30)
 # Frames that are shown large, and frames of the strip that are given.
 SHOWN = {
     "t2v": ((), ()),
@@ -26,6 +27,8 @@ SHOWN = {
     "extension": ((16,), (0, 1)),
     "transition": ((16, 64), (0, 1, 7, 8)),
     "async": ((0,), (0,)),
+    "hold": ((0,), (0,)),
+    "forcing": ((), ()),
     "rolling": ((), ()),
 }
 LABELS = {
@@ -35,9 +38,9 @@ LABELS = {
 }  # fmt: skip
 OTHERS = {
     "any_sampler": ("i2v", "any sampler"), "prompt_files": ("t2v", "stored prompts"), "merge_lora": ("t2v", "merge a LoRA"),
-    "app_image_to_video": ("i2v", "app"), "app_multi_frames": ("keyframes", "app"),
-    "app_video_to_video": ("completion", "app"), "app_text_to_video": ("t2v", "app"),
+    "train_lora": ("extension", "train a LoRA"),
 }  # fmt: skip
+FORMS = {"image_to_video": "i2v", "multi_frames": "keyframes", "video_to_video": "completion", "text_to_video": "t2v"}
 
 
 def noisy(picture: Image.Image, share: float) -> Image.Image:
@@ -62,11 +65,16 @@ def wan_card(task: str, label: str) -> Image.Image:
         card.paste(picture if index in given else noisy(picture, 0.8), place)
         if index in given:
             draw.rectangle((place[0] - 2, place[1] - 2, place[0] + cell[0] + 1, place[1] + cell[1] + 1), outline=ORANGE, width=2)
+    badge(draw, label)
+    return card
+
+
+def badge(draw: ImageDraw.ImageDraw, label: str) -> None:
+    """A few words on a dark ground, at the top left."""
     font = ImageFont.load_default(17)
     box = draw.textbbox((18, 14), label, font=font)
     draw.rounded_rectangle((box[0] - 8, box[1] - 6, box[2] + 8, box[3] + 6), radius=6, fill=DARK)
     draw.text((18, 14), label, font=font, fill="white")
-    return card
 
 
 def side_by_side(pictures: list, size: tuple) -> Image.Image:
@@ -86,14 +94,27 @@ def side_by_side(pictures: list, size: tuple) -> Image.Image:
     return joined
 
 
-def demo_card(video: Path) -> Image.Image:
-    """Eight frames of a video, from its first to its last."""
-    with av.open(str(video)) as container:
-        frames = [frame.to_image() for frame in container.decode(video=0)]
-    card = Image.new("RGB", (4 * 116 + 16, 2 * 116 + 12), DARK)
+def demo_card(video: Path, graph: dict, inputs: Path, label: str) -> Image.Image:
+    """Eight frames of a video, from its first to its last, given ones framed.
+
+    Args:
+        graph: in API format.
+        inputs: where the graph's clips lie.
+        label: words at the top left.
+    """
+    frames = frames_of(video)
+    given = given_of(graph, len(frames), inputs)
+    card = Image.new("RGB", (4 * 116 + 16, 40 + 2 * 116 + 12), DARK)
+    draw = ImageDraw.Draw(card)
     for index in range(8):
-        picture = frames[round(index * (len(frames) - 1) / 7)].resize((112, 112), Image.Resampling.BICUBIC)
-        card.paste(picture, (4 + index % 4 * 120, 4 + index // 4 * 116 + index // 4 * 4))
+        number = round(index * (len(frames) - 1) / 7)
+        near = [frame for frame in given if frame - 2 <= number < frame + 2]  # a given one in the place of its neighbour, once
+        number = min(near, key=lambda frame: abs(frame - number), default=number)
+        x, y = 4 + index % 4 * 120, 44 + index // 4 * 120
+        card.paste(frames[number].resize((112, 112), Image.Resampling.BICUBIC), (x, y))
+        if number in given:
+            draw.rectangle((x - 1, y - 1, x + 112, y + 112), outline=ORANGE, width=3)
+    badge(draw, label)
     return card
 
 
@@ -101,6 +122,9 @@ def wan_thumbnail(graph: Graph) -> Image.Image:
     """The thumbnail of a graph that is not run here."""
     if graph.name in OTHERS:
         return wan_card(*OTHERS[graph.name])
+    if graph.name.startswith("app_"):
+        (task,) = [task for task in FORMS if graph.name.endswith(task)]
+        return wan_card(FORMS[task], "App, Wan2.2, 4 steps" if "wan22" in graph.name else "App, Wan2.1")
     family = max((family for family in LABELS if graph.name.startswith(family)), key=len)
     return wan_card(graph.name.removeprefix(f"{family}_"), LABELS[family])
 

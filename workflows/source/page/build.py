@@ -8,22 +8,26 @@ from pathlib import Path
 
 from PIL import Image
 
+from devtools.console import say
 from devtools.places import REPOSITORY
 from devtools.weights.models import ModelFile
 
 from ..demo import demo_graphs
 from ..drawing.thumbnails import demo_card, wan_thumbnail
 from ..families import family_graphs
-from ..graph import OPEN, Graph, file_url
+from ..graph import ABOUT, OPEN, Graph, file_url
 from ..mochi import mochi_graphs
 from ..others import other_graphs
 from ..wan import wan_graphs
 from .editor import Editor
+from .front import made_by
 from .layout import arrange
+from .route import Router
+from .wires import wires
 
 GREEN, BLUE = "#8A8", "#3f789e"
 # Titles, sizes, properties and the note, on a graph that the page made from its API format.
-FINISH = """([nodes, note]) => {
+FINISH = """([nodes, notes]) => {
     for (const [id, wanted] of Object.entries(nodes)) {
         const node = app.graph.getNodeById(Number(id));
         Object.assign(node.properties, wanted.properties);
@@ -31,14 +35,26 @@ FINISH = """([nodes, note]) => {
         node.mode = wanted.mode;
         node.setSize([wanted.width, Math.max(wanted.height, node.computeSize()[1])]);
     }
-    const made = LiteGraph.createNode('MarkdownNote');
-    app.graph.add(made);
-    made.title = 'About this workflow';
-    [made.color, made.bgcolor] = ['#222', '#000'];
-    made.widgets[0].value = note.text;
-    Object.assign(made.properties, note.properties);
-    made.pos = [0, 30];
-    made.setSize(note.size);
+    // Of a widget that a number comes to the page keeps its own value, and shows it.
+    for (const node of app.graph.nodes) {
+        node.inputs.forEach((slot, index) => {
+            const origin = slot.widget && node.getInputNode(index);
+            const widget = origin?.type.startsWith('Primitive') && node.widgets.find(each => each.name === slot.widget.name);
+            if (widget) widget.value = origin.widgets[0].value;
+        });
+    }
+    for (const note of notes) {
+        const made = LiteGraph.createNode('MarkdownNote');
+        app.graph.add(made);
+        made.title = note.title;
+        [made.color, made.bgcolor] = ['#222', '#000'];
+        made.widgets[0].value = note.text;
+        Object.assign(made.properties, note.properties);
+        made.pos = [0, 30];
+        made.setSize(note.size);
+        // The input of its widget, which the page leaves out, has the label that a form shows.
+        if (note.label) Object.assign(made.addInput('text', 'STRING'), { label: note.label, widget: { name: 'text' } });
+    }
 }"""
 
 
@@ -76,11 +92,15 @@ def draft(editor: Editor, graph: Graph, version: dict) -> dict:
         }
         for key, node in graph.nodes.items()
     }
-    note = {"text": graph.note, "size": graph.note_size(), "properties": properties("MarkdownNote", [], version)}
+    origin = properties("MarkdownNote", [], version)
+    notes = [
+        {"title": title, "text": text, "size": size, "properties": origin, "label": ABOUT if title == ABOUT else ""}
+        for title, text, size in graph.notes()
+    ]
     # The page keeps previews by the number of their node: cleaned away, they do not come to the nodes of the next graph.
-    editor.evaluate("([api, name]) => { app.clean(); app.loadApiJson(api, name); }", [graph.api(), graph.name])
+    editor.evaluate("([api, name]) => { app.clean(); app.loadApiJson(api, name); }", [graph.api(), graph.title])
     editor.settle()
-    editor.evaluate(FINISH, [wanted, note])
+    editor.evaluate(FINISH, [wanted, notes])
     return steady(editor.saved(), graph.name)
 
 
@@ -96,6 +116,10 @@ def steady(workflow: dict, name: str) -> dict:
     number = {link[0]: new for new, link in enumerate(links, 1)}
     workflow["links"] = [[number[link[0]], *link[1:]] for link in links]
     workflow["last_link_id"] = len(links)
+    for bend in workflow["extra"].get("reroutes", []):
+        bend["linkIds"] = [number[link] for link in bend["linkIds"]]
+    for link in workflow["extra"].get("linkExtensions", []):
+        link["id"] = number[link["id"]]
     for node in workflow["nodes"]:
         for slot in node.get("inputs", []):
             slot["link"] = number.get(slot.get("link"))
@@ -130,9 +154,9 @@ def place(workflow: dict, graph: Graph, measured: dict) -> dict:
     """Write places and groups into a workflow."""
     ids = graph.ids()
     places, groups = arrange(graph, {key: measured[id] for key, id in ids.items()})
-    position = {ids[key]: list(place) for key, place in places.items()}
+    position = {ids.get(key, key): list(place) for key, place in places.items()}
     for node in workflow["nodes"]:
-        node["pos"] = position.get(node["id"], [0, 30])
+        node["pos"] = position[node["id"] if node["id"] in position else node["title"]]
     workflow["groups"] = [
         {"id": number, "title": title, "bounding": box, "color": GREEN if title in OPEN else BLUE, "flags": {}}
         for number, (title, box) in enumerate(groups, 1)
@@ -140,33 +164,64 @@ def place(workflow: dict, graph: Graph, measured: dict) -> dict:
     return workflow
 
 
+def lead(workflow: dict, name: str, drawn: list) -> None:
+    """Write the bends of wires that would lie behind a node into a workflow that has places.
+
+    Args:
+        drawn: (boxes, wires) of each canvas.
+    """
+    router = Router([boxes for boxes, _ in drawn])
+    bends, last = [], []
+    for same in zip(*(lines for _, lines in drawn), strict=True):
+        number, parent = same[0].number, None
+        way = router.way([wire.ends for wire in same], same[0].own)
+        if way is None:
+            say(f"{name}: no way for the wire between the nodes {same[0].own}; it stays straight")
+        for point in way or []:
+            bend = {"id": len(bends) + 1, "pos": point, "linkIds": [number]}
+            bends.append(bend if parent is None else bend | {"parentId": parent})
+            parent = bend["id"]
+        if parent is not None:
+            last.append({"id": number, "parentId": parent})
+    if bends:
+        workflow["extra"] |= {"reroutes": bends, "linkExtensions": last}
+
+
 def build(editor: Editor, version: dict, graphs: list[Graph], folder: Path) -> None:
     """Write the workflow and the API twin of every graph.
 
-    The page draws each graph twice, so that its places leave room for the nodes of either kind.
+    The page draws each graph on both canvases, so that its places leave room for the nodes of either kind, and its wires pass them.
     """
     editor.nodes2(False)
     drafts = {graph.name: draft(editor, graph, version) for graph in graphs}
+    drawn = {}
     editor.nodes2(True)
     for graph in graphs:
-        editor.open(drafts[graph.name], graph.name)
-        place(drafts[graph.name], graph, sizes(drafts[graph.name], editor.boxes()))
+        workflow = drafts[graph.name]
+        editor.open(workflow, graph.title)
+        place(workflow, graph, sizes(workflow, editor.boxes()))
+        editor.open(workflow, graph.title)
+        drawn[graph.name] = editor.boxes(), wires(editor)
     editor.nodes2(False)
     (folder / "api").mkdir(parents=True, exist_ok=True)
     for graph in graphs:
-        editor.open(drafts[graph.name], graph.name)
-        write(folder / f"{graph.name}.json", steady(editor.saved(), graph.name))
+        workflow = drafts[graph.name]
+        editor.open(workflow, graph.title)
+        lead(workflow, graph.name, [(editor.boxes(), wires(editor)), drawn[graph.name]])
+        editor.open(workflow, graph.title)
+        write(folder / f"{graph.title}.json", steady(editor.saved(), graph.name))
         write(folder / "api" / f"{graph.name}.json", editor.prompt())
 
 
 def thumbnail(editor: Editor, base: Path, graph: Graph, folder: Path) -> Image.Image:
     """The thumbnail of a graph; a demo is run for it."""
-    if not graph.name.startswith("demo_"):
+    if "demo_" not in graph.name:
         return wan_thumbnail(graph)
-    editor.open(json.loads((folder / f"{graph.name}.json").read_text(encoding="utf-8")), graph.name)
-    outputs = editor.finished(editor.queue())
-    (file,) = [file for output in outputs.values() for file in output.get("images", []) if file["filename"].endswith(".mp4")]
-    return demo_card(base / "output" / file["subfolder"] / file["filename"])
+    workflow = json.loads((folder / f"{graph.title}.json").read_text(encoding="utf-8"))
+    workflow["extra"]["linearMode"] = False  # of a form the graph behind it
+    editor.open(workflow, graph.title)
+    label = "App, no download" if graph.name.startswith("app_") else "Demo, no download"
+    return demo_card(made_by(editor, base), editor.prompt(), base / "input", label)
 
 
 def write(path: Path, content: dict) -> None:

@@ -133,6 +133,10 @@ class Editor:
         """Press a key, or several at once such as Control+z."""
         self._do(lambda: self._page.keyboard.press(keys))
 
+    def type(self, text: str) -> None:
+        """Type a text, key by key."""
+        self._do(lambda: self._page.keyboard.type(text, delay=30))
+
     def choose(self, files: list, point: tuple) -> None:
         """Click twice on a point and choose files of this machine in the dialog that opens."""
 

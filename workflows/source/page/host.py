@@ -1,13 +1,11 @@
-"""A base directory in which every workflow is at home: the pack, model files of the right names, pictures and clips."""
+"""A base directory in which every workflow is at home: the pack with its pictures and clips, and files of the right names."""
 
 import json
-import shutil
 from pathlib import Path
 
 from devtools.places import REPOSITORY, prepare_base
 from devtools.weights.models import MODELS
 
-EMBEDDED = REPOSITORY / "assets" / "nano"
 INPUTS = REPOSITORY / "assets" / "input"
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
@@ -19,6 +17,15 @@ SETTINGS = {
 }
 
 
+def plain_base(base: Path) -> Path:
+    """Make `base` a directory with the pack and nothing else, and the settings of the page."""
+    prepare_base(base)
+    user = base / "user" / "default"
+    user.mkdir(parents=True, exist_ok=True)
+    (user / "comfy.settings.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
+    return base
+
+
 def official_files(base: Path) -> list[Path]:
     """Where the official model files lie in a base directory."""
     return [base / "models" / file.folder / file.name for files in MODELS.values() for file in files]
@@ -26,14 +33,8 @@ def official_files(base: Path) -> list[Path]:
 
 def make_base(base: Path) -> Path:
     """Make `base` such a directory, with an empty file in the place of each official one."""
-    prepare_base(base)
-    for folder in (EMBEDDED / "input", INPUTS):
-        shutil.copytree(folder, base / "input", dirs_exist_ok=True)
-    shutil.copytree(EMBEDDED / "models", base / "models", dirs_exist_ok=True)
+    plain_base(base)
     for path in official_files(base):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    user = base / "user" / "default"
-    user.mkdir(parents=True, exist_ok=True)
-    (user / "comfy.settings.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
     return base

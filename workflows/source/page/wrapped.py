@@ -25,7 +25,7 @@ def placed(editor: Editor, version: dict, graphs: list[Graph]) -> list[dict]:
     """The graphs as workflows, with places."""
     with tempfile.TemporaryDirectory() as folder:
         build(editor, version, graphs, Path(folder))
-        return [json.loads((Path(folder) / f"{graph.name}.json").read_text(encoding="utf-8")) for graph in graphs]
+        return [json.loads((Path(folder) / f"{graph.title}.json").read_text(encoding="utf-8")) for graph in graphs]
 
 
 def build_apps(editor: Editor, version: dict, apps: list[App], folder: Path) -> None:
@@ -33,10 +33,10 @@ def build_apps(editor: Editor, version: dict, apps: list[App], folder: Path) -> 
     (folder / "api").mkdir(parents=True, exist_ok=True)
     for app, workflow in zip(apps, placed(editor, version, [app.graph for app in apps])):
         name = app.graph.name
-        editor.open(workflow, name)
+        editor.open(workflow, app.graph.title)
         editor.evaluate(LABEL, app.lines())
         editor.evaluate(FORM, app.form())
-        write(folder / f"{name}.json", steady(editor.saved(), name))
+        write(folder / f"{app.graph.title}.json", steady(editor.saved(), name))
         write(folder / "api" / f"{name}.json", editor.prompt())
 
 

@@ -1,0 +1,1 @@
+"""What the graphs say: their titles, and the notes that explain them."""

@@ -36,11 +36,11 @@ class PromptRejected(ComfyError):
     """The server refused a prompt, or a part of it.
 
     Attributes:
-        node_errors: the server's own report, by node id.
+        error, node_errors: the server's own report, on the whole and by node id.
     """
 
     def __init__(self, error, node_errors: dict):
-        self.node_errors = node_errors
+        self.error, self.node_errors = error, node_errors
         super().__init__(describe_rejection(error, node_errors))
 
 
@@ -119,7 +119,7 @@ class ComfyClient:
         """
         await self._connect()
         prompt_id = prompt_id or str(uuid.uuid4())
-        self._jobs[prompt_id] = Tracker({id: node["class_type"] for id, node in prompt.items()})
+        self._jobs[prompt_id] = Tracker(prompt)
         body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": self.client_id}
         try:
             answer = await self._request("POST", "/prompt", json=body, refusals=(400,))

@@ -12,7 +12,11 @@ from .client import ComfyClient, ComfyError, PromptRejected, ServerUnreachable
 from .graph.filling import UPLOADS
 from .graph.links import only
 from .jobs import Job
-from .progress import Board
+from .models.identity import UNKNOWN, made_with
+from .models.names import SOURCES, explained, with_names_of
+from .progress import Board, Pace
+from .storage import StorageError
+from .track import Progress
 
 GRACE = 5.0  # seconds in which a server that was lost may come back before another takes its job
 LONGEST_PAUSE = 10.0
@@ -21,11 +25,20 @@ MOST_POSTS = 3  # a job that brought down so many servers is not tried again
 
 @dataclass(eq=False)
 class Work:
-    """A job on its way: its prompts by server, and the servers that refused it, with their reasons."""
+    """A job on its way, by server: its prompts, why one refused it, and what it is made with.
+
+    Attributes:
+        prefix: name of the video on the server; "" leaves that of the graph. With another one, a server that has made the same
+            graph before saves the video again.
+        called: what the record calls the server; "" is its address.
+    """
 
     job: Job
+    prefix: str = ""
+    called: str = ""
     prompt_ids: dict = field(default_factory=dict)
     refusals: dict = field(default_factory=dict)
+    made: dict = field(default_factory=dict)
     posts: int = 0
 
 
@@ -34,13 +47,14 @@ class Pool:
 
     Attributes:
         made: names of the jobs that are done. failures: {name: reason} of those that are not.
+        tries: {name: how often it was posted}.
     """
 
     def __init__(self, jobs: list, urls: list, patience: float, board: Board):
         self.waiting = deque(Work(job) for job in jobs)
         self.urls, self.patience, self.board = set(urls), patience, board
         self.open = len(jobs)
-        self.made, self.failures = [], {}
+        self.made, self.failures, self.tries = [], {}, {}
         self.why_away: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -116,7 +130,7 @@ class Pool:
             self.board.leave(work.job.name, settled=False)
             self.waiting.append(work)
             self._drop_hopeless()
-        except (ComfyError, OSError) as error:
+        except (ComfyError, OSError, StorageError) as error:
             self._settle(work, str(error))
         else:
             self._settle(work)
@@ -134,6 +148,7 @@ class Pool:
         name = work.job.name
         self.board.leave(name, settled=True)
         self.open -= 1
+        self.tries[name] = work.posts
         if failure:
             self.failures[name] = failure
         else:
@@ -156,16 +171,33 @@ async def make(client: ComfyClient, work: Work, board: Board) -> None:
         if prompt_id is None or not await client.rejoin(prompt_id):
             if work.posts == MOST_POSTS:
                 raise ComfyError(f"the server was lost each of the {MOST_POSTS} times that this ran")
-            graph = await upload(client, job)
+            graph, missing = await with_names_of(client, await upload(client, job), job.filled.paths)
+            if work.prefix:
+                graph[only(graph, "SaveVideo")]["inputs"]["filename_prefix"] = work.prefix
+            made = await made_with(client, job.filled.graph, job.filled.paths)
             prompt_id = work.prompt_ids[client.base_url] = str(uuid.uuid4())
             work.posts += 1
-            await client.queue(graph, prompt_id)
-            await client.follow(prompt_id, lambda progress: board.step(job.name, progress))
+            try:
+                await client.queue(graph, prompt_id)
+            except PromptRejected as error:
+                sources = SOURCES.get(job.about.get("model"), {})
+                raise explained(error, graph, missing, sources, job.filled.paths) from None
+            pace = Pace()
+            work.made[client.base_url] = made | {"seconds_per_step": UNKNOWN, "filled": graph}
+
+            def step(progress: Progress) -> None:
+                pace.see(progress)
+                board.step(job.name, progress, pace)
+
+            await client.follow(prompt_id, step)
+            if pace.seconds is not None:
+                work.made[client.base_url]["seconds_per_step"] = round(pace.seconds, 3)
         files = {file.node_id: file for file in await client.outputs(prompt_id)}
         save = only(job.filled.graph, "SaveVideo")
         if save not in files:
             raise ComfyError(f"node {save} (SaveVideo) saved no file")
-        job.keep(await client.download(files[save]), client.base_url, files[save])
+        content = await client.download(files[save])
+        job.keep(content, work.called or client.base_url, files[save], work.made.get(client.base_url))
     except asyncio.CancelledError:
         await _cancel(client, prompt_id)
         raise

@@ -15,10 +15,12 @@ class ProgressBar:
     def __init__(self):
         self.started = time.monotonic()
         self.live, self.drawn = sys.stdout.isatty(), False
+        self.pace = Pace()
 
     def __call__(self, progress: Progress) -> None:
         """Show how far a prompt is."""
-        self.show(progress.fraction, step_text(progress))
+        self.pace.see(progress)
+        self.show(progress.fraction, step_text(progress, self.pace))
 
     def show(self, fraction: float, text: str) -> None:
         """Show a share in [0, 1] and what it is about."""
@@ -47,17 +49,17 @@ class Board(ProgressBar):
     def __init__(self, total: int):
         super().__init__()
         self.total, self.done = total, 0
-        self.running: dict[str, Progress] = {}
+        self.running: dict[str, tuple] = {}
 
-    def step(self, name: str, progress: Progress) -> None:
+    def step(self, name: str, progress: Progress, pace: "Pace") -> None:
         """A job went on."""
-        self.running[name] = progress
+        self.running[name] = progress, pace
         if self.live:
-            fraction = (self.done + sum(at.fraction for at in self.running.values())) / self.total
-            jobs = ", ".join(f"{name}: {step_text(at)}" for name, at in self.running.items())
+            fraction = (self.done + sum(at.fraction for at, _ in self.running.values())) / self.total
+            jobs = ", ".join(f"{name}: {step_text(*at)}" for name, at in self.running.items())
             self.show(fraction, f"{self.done}/{self.total} done  {jobs}")
         else:
-            self.show(progress.fraction, f"{name}: {step_text(progress)}")
+            self.show(progress.fraction, f"{name}: {step_text(progress, pace)}")
 
     def leave(self, name: str, settled: bool) -> None:
         """A job no longer runs; it is done, failed, or waits for a server."""
@@ -73,7 +75,40 @@ class Board(ProgressBar):
         print(text, flush=True)
 
 
-def step_text(progress: Progress) -> str:
-    """The node at work and its steps."""
-    steps = f" {progress.value:.0f}/{progress.maximum:.0f}" if progress.maximum > 1 else ""
-    return progress.node_type + steps
+class Pace:
+    """How long the steps of a sampler take.
+
+    Attributes:
+        seconds: of a step; None before two are done.
+    """
+
+    def __init__(self):
+        self.began: dict[str, tuple] = {}
+        self.seconds: float | None = None
+
+    def see(self, progress: Progress, now: float | None = None) -> None:
+        """Note a step; the first one does not count, for models are loaded before it ends. `now` is in seconds."""
+        if progress.weight == 1 or progress.value < 1:
+            return
+        now = time.monotonic() if now is None else now
+        value, at = self.began.setdefault(progress.node_id, (progress.value, now))
+        if progress.value > value:
+            self.seconds = (now - at) / (progress.value - value)
+
+
+def step_text(progress: Progress, pace: Pace) -> str:
+    """The node at work, its steps, and how long the steps that are left take."""
+    count = f"{progress.value:.0f}/{progress.maximum:.0f}"
+    if progress.maximum <= 1:  # so does a sampler begin
+        return progress.title
+    if progress.weight == 1:
+        return f"{progress.title} {count}"
+    text, left = f"{progress.title}: step {count}", progress.maximum - progress.value
+    return f"{text}, about {duration(left * pace.seconds)} left" if pace.seconds is not None and left else text
+
+
+def duration(seconds: float) -> str:
+    """A time in words, as exact as an estimate is: 40 s, 4 min, 2.5 h."""
+    if seconds < 60:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,7 +1,7 @@
 """Given pictures and clips, put into a graph. Positions count latent frames, as in the official scripts."""
 
 from .filling import Filling
-from .links import GraphError, drop, only
+from .links import GraphError, drop, links, new_id, only
 from .settings import Settings
 
 
@@ -30,40 +30,97 @@ def pictures(filling: Filling, settings: Settings) -> None:
         drop(filling.graph, keyframes, f"images.image{number}")
 
 
-def both_ends(filling: Filling, settings: Settings) -> None:
-    """A clip whose start and end are kept: how many latent frames of each, and how far they may change."""
-    ends, factor = {place: placed(filling, place) for place in ("start", "end")}, filling.factor
-    if positions := settings.cond_position:
-        at = resolve(positions, length := latent_frames(filling), factor)
-        counts = {
-            "start": next((number for number in range(length) if number not in at), length),
-            "end": next((number for number in range(length) if length - 1 - number not in at), length),
-        }
-        if sorted(at) != at or not all(counts.values()) or sum(counts.values()) != len(at):
+def kept(filling: Filling, settings: Settings) -> None:
+    """Latent frames of a clip, or of two, that are kept at their places, and how far they may change.
+
+    Those counted from the start are of the first frames of the clip, those counted from the end (-1, last) of its last ones; of
+    two clips each has an end of the video. What lies between is 1 to the nodes, which is free.
+    """
+    noise, two = settings.noise_multipliers, len(settings.video_paths) > 1
+    if settings.cond_position:
+        at = resolve(settings.cond_position, length := latent_frames(filling), filling.factor)
+        if noise:
+            check_count("noise_multipliers", noise, len(at), one_for_all=True)
+        levels = dict(zip(at, noise * len(at) if len(noise) == 1 else noise or [None] * len(at)))
+        of_end = counted_from_the_end(settings.cond_position, at, length, two)
+        first, last = sorted(set(at) - of_end), sorted(of_end)
+        if two and not (first and last):
+            raise GraphError(f"--cond_position {text(settings.cond_position)} leaves out a clip; give 0 or more, and -1 or less")
+        if first and last and first[-1] >= last[0]:
             raise GraphError(
-                f"--cond_position {text(positions)}: give the first and the last latent frames of {length} in order, without "
-                f"a gap in either, for example 0,1,{length - 2},{length - 1}"
+                f"--cond_position {text(settings.cond_position)}: {first[-1]} lies behind {last[0] - length}, which is counted "
+                f"from the end ({last[0]}); count all of them from one side"
             )
-        ends["start"]["frames"] = factor * (counts["start"] - 1) + 1
-        ends["end"]["frames"] = factor * counts["end"] + 1
-    if noise := settings.noise_multipliers:
-        start = (int(ends["start"]["frames"]) - 1) // factor + 1
-        check_count("noise_multipliers", noise, start + (int(ends["end"]["frames"]) - 1) // factor, one_for_all=True)
+        set_end(filling, "start", range(first[-1] + 1) if first else (), levels)
+        set_end(filling, "end", range(last[0], length) if last else (), levels)
+    elif noise:
+        ends = {place: placed(filling, place) for place in ("start", "end")}
+        start = (int(ends["start"]["frames"]) - 1) // filling.factor + 1
+        check_count("noise_multipliers", noise, start + (int(ends["end"]["frames"]) - 1) // filling.factor, one_for_all=True)
         ends["start"]["noise"] = text(noise if len(noise) == 1 else noise[:start])
         ends["end"]["noise"] = text(noise if len(noise) == 1 else noise[start:])
     for id, node in list(filling.graph.items()):
         if node["class_type"] == "PusaVideoFrames":
             filling.upload(id, "video", "LoadVideo", settings.video_paths[0 if node["inputs"]["place"] == "start" else -1])
+            if settings.halves and node["inputs"]["place"] == "end":
+                first_half(filling, node["inputs"])
 
 
-def placed(filling: Filling, place: str) -> dict:
-    """The inputs of the node that gives the frames at one end."""
+def counted_from_the_end(positions: tuple, at: list, length: int, two: bool) -> set:
+    """Which latent frames count from the end of a clip: -1 or last, and of two clips those that reach the end of the video."""
+    found = {number for position, number in zip(positions, at) if position == "last" or position < 0}
+    while two and (before := min(found, default=length) - 1) in at:
+        found.add(before)
+    return found
+
+
+def set_end(filling: Filling, place: str, frames, levels: dict) -> None:
+    """Set the node of one end to so many latent frames, those without a level free; without any, take it away."""
+    inputs = placed(filling, place, required=bool(frames))
+    if not frames:
+        if inputs:
+            take_away(filling.graph, inputs)
+        return
+    given = [levels.get(number, 1.0) for number in frames]
+    if None in given:
+        if "," in (own := str(inputs["noise"])) or ".." in own:
+            raise GraphError(f"--noise_multipliers is missing: the graph has {own}, for the frames that it keeps")
+        given = [float(own) if level is None else level for level in given]
+    inputs["frames"] = filling.factor * (len(frames) - (place == "start")) + 1
+    inputs["noise"] = text(tuple(given) if len(set(given)) > 1 else tuple(given[:1]))
+
+
+def take_away(graph: dict, inputs: dict) -> None:
+    """Take a condition node out of its chain, and what served nothing else."""
+    id = next(id for id, node in graph.items() if node["inputs"] is inputs)
+    before = inputs.pop("condition", None)
+    for node in graph.values():
+        for name in [name for name, value in node["inputs"].items() if value == [id, 0]]:
+            if before:
+                node["inputs"][name] = before
+            else:
+                del node["inputs"][name]
+    for name in links(graph[id]):
+        drop(graph, id, name)
+    del graph[id]
+
+
+def first_half(filling: Filling, inputs: dict) -> None:
+    """Cut a clip to half the frames of the video before it reaches a node, as the official transition does."""
+    id = new_id(filling.graph)
+    cut = {"image": inputs["video"], "batch_index": 0, "length": (int(filling.latent("cond_position_end")["length"]) - 1) // 2}
+    filling.graph[id] = {"inputs": cut, "class_type": "ImageFromBatch", "_meta": {"title": "First half"}}
+    inputs["video"] = [id, 0]
+
+
+def placed(filling: Filling, place: str, required: bool = True) -> dict | None:
+    """The inputs of the node that gives the frames at one end; None where there is none and none is required."""
     nodes = [node["inputs"] for node in filling.graph.values() if node["class_type"] == "PusaVideoFrames"]
     found = [inputs for inputs in nodes if inputs.get("place") == place]
-    if len(found) != 1:
+    if len(found) != 1 and (found or required):
         many = len(found) or "no"
         raise GraphError(f"{many} nodes PusaVideoFrames in the graph have place {place}; exactly one can be filled in")
-    return found[0]
+    return found[0] if found else None
 
 
 def clips(filling: Filling, settings: Settings) -> None:

@@ -1,6 +1,6 @@
-"""Model files of a graph: which input of which loader each flag chooses, by the names that the server lists."""
+"""Model files of a graph: which input of which loader each flag chooses, and what a name stands for on a server."""
 
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 
 from .filling import Filling
 from .links import GraphError
@@ -9,9 +9,9 @@ from .settings import Settings
 INPUTS = {
     "unet": "unet_name", "high_unet": "unet_name_high", "low_unet": "unet_name_low",
     "lora_path": "lora_name", "high_lora_path": "lora_name_high", "low_lora_path": "lora_name_low",
-    "vae": "vae_name", "clip": "clip_name",
+    "vae": "vae_name", "clip": "clip_name", "distill_lora": "distill_lora_name",
+    "high_distill_lora": "distill_lora_name_high", "low_distill_lora": "distill_lora_name_low",
 }  # fmt: skip
-HERE = ("/", "./", "../", "~", ".\\", "..\\")  # of a path on this machine, whose last part is the name on the server
 
 
 def fill_files(filling: Filling, settings: Settings) -> None:
@@ -28,12 +28,24 @@ def fill_files(filling: Filling, settings: Settings) -> None:
             others = sorted({other for other, each in INPUTS.items() for node in filling.graph.values() if each in node["inputs"]})
             right = f"it takes {', '.join(f'--{other}' for other in others)}" if others else "it has no loader of files"
             raise GraphError(f"--{flag}: {len(users) or 'no'} nodes of the graph have {name}, and one can be set; {right}")
-        users[0][name] = server_name(value)
+        users[0][name] = base_name(value)
+        filling.paths[base_name(value)] = value
 
 
-def server_name(path: str) -> str:
-    """A file as the server lists it: of a path on this machine its last part, else what was given."""
-    windows = PureWindowsPath(path)
-    if path.startswith(HERE) or windows.drive:
-        return windows.name if "\\" in path else PurePosixPath(path).name
-    return path
+def base_name(path: str) -> str:
+    """The last part of a path, of either system."""
+    return PureWindowsPath(path).name or path
+
+
+def listed_as(name: str, listed: list) -> str | None:
+    """The name among those that a server lists which a name stands for: itself, else by its last part, else without suffix.
+
+    None where there is none, or more than one.
+    """
+    if name in listed:
+        return name
+    for part in (base_name, lambda path: PureWindowsPath(path).stem):
+        found = [other for other in listed if part(other) == part(name)]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None

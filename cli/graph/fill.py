@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from .conditions import both_ends, clips, pictures
+from .conditions import clips, kept, pictures
 from .files import fill_files
-from .filling import Filling
+from .filling import LOADED, Filling
 from .links import GraphError, drop, links, only, path_to, source_of
 from .settings import Settings
 from .tasks import Task
@@ -26,10 +26,14 @@ class Filled:
 
     Attributes:
         uploads: name on the server -> file on this machine. The graph holds the names, alone or in a text.
+        said: prompts and seed, the user's or the graph's own.
+        paths: name of a model file -> path as it was given. The graph holds the name, which a server may list in a folder.
     """
 
     graph: dict
     uploads: dict
+    paths: dict
+    said: dict
 
 
 def fill(graph: dict, task: Task, settings: Settings) -> Filled:
@@ -49,10 +53,20 @@ def fill(graph: dict, task: Task, settings: Settings) -> Filled:
     elif task.files == "timeline":
         timeline(filling, settings)
     elif task.files and task.sampler == "PusaKSampler":
-        both_ends(filling, settings)
+        kept(filling, settings)
     elif task.files:
         clips(filling, settings)
-    return Filled(filling.graph, filling.uploads)
+    return Filled(filling.graph, filling.uploads, filling.paths, said(filling))
+
+
+def said(filling: Filling) -> dict:
+    """Prompts, one or one for each hop, and seed of the node that samples."""
+    texts = {"positive": [], "negative": []}
+    for socket, source in links(filling.graph[filling.sampler]).items():
+        node = filling.graph.get(source)
+        if node and node["class_type"] in ENCODERS and (kind := socket.partition(".")[0]) in texts:
+            texts[kind].append(node["inputs"][LOADED[node["class_type"]]])
+    return {"prompt": texts["positive"], "negative_prompt": texts["negative"], "seed": filling.inputs.get("seed")}
 
 
 def fill_values(filling: Filling, settings: Settings) -> None:

@@ -21,6 +21,7 @@ class Filling:
         sampler: id of the node that samples, `inputs` are its.
         factor: frames of each latent frame but the first, which is one.
         uploads: name on the server -> file on this machine. The graph holds the names, alone or in a text.
+        paths: name of a model file -> path as it was given.
     """
 
     def __init__(self, graph: dict, task: Task):
@@ -28,7 +29,7 @@ class Filling:
         self.sampler = only(graph, task.sampler)
         self.inputs = self.graph[self.sampler]["inputs"]
         self.factor = factor_of(graph)
-        self.uploads = {}
+        self.uploads, self.paths = {}, {}
         self._filled = {}
 
     def set(self, id: str, slot: str, types: tuple, value) -> None:

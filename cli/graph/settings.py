@@ -1,6 +1,7 @@
 """What a user asks for, by the names of the flags."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class Settings:
         timeline: the file of a timeline's text.
         cond_position: latent frames, each an integer or "last".
         noise_multipliers: one for all condition frames or one for each, in [0, 1].
+        halves: of the second of two clips only as many frames count as half the video has.
     """
 
     prompt: tuple = ()
@@ -23,6 +25,7 @@ class Settings:
     timeline: tuple = ()
     cond_position: tuple = ()
     noise_multipliers: tuple = ()
+    halves: bool = False
     num_inference_steps: int | None = None
     cfg_scale: float | None = None
     shift: float | None = None
@@ -49,6 +52,9 @@ class Settings:
     low_lora_path: str | None = None
     vae: str | None = None
     clip: str | None = None
+    distill_lora: str | None = None
+    high_distill_lora: str | None = None
+    low_distill_lora: str | None = None
 
     @classmethod
     def from_flags(cls, flags: dict) -> "Settings":
@@ -56,3 +62,13 @@ class Settings:
         names = {field.name for field in fields(cls)}
         chosen = {name: value for name, value in flags.items() if name in names and value is not None}
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
+
+    def flags(self) -> dict:
+        """What was asked for, as JSON has it."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) != field.default}
+        return {name: list(map(plain, value)) if isinstance(value, tuple) else plain(value) for name, value in given.items()}
+
+
+def plain(value):
+    """A path as text; anything else as it is."""
+    return str(value) if isinstance(value, Path) else value

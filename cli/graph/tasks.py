@@ -6,11 +6,12 @@ from pathlib import Path
 
 from hosting.process import ROOT
 
-from .links import GraphError, only
+from .links import GraphError, drop, links, new_id, only, path_to, source_of
 
 GRAPHS = ROOT / "workflows" / "api"
 MODELS = ("wan22", "wan21", "mochi", "nano")
-LACKING = {"wan21": ("timeline",), "mochi": ("timeline", "completion")}  # tasks that there is no graph of
+LACKING = {"wan21": ("timeline",), "mochi": ("timeline",)}  # tasks that there is no graph of
+MOCHI_FRAMES = {"start": 1, "end": 7}  # of a clip, where its start and end are kept
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
@@ -25,6 +26,7 @@ class Task:
         files: what is given: pictures, videos, a timeline or nothing; between `least` and `most` of them.
         text: what it makes.
         example: flags of an example.
+        names: what it is called elsewhere too.
     """
 
     graph: str
@@ -35,6 +37,7 @@ class Task:
     most: int
     text: str
     example: str
+    names: tuple = ()
 
     @property
     def suffixes(self) -> tuple:
@@ -46,27 +49,30 @@ class Task:
 TASKS = {
     "t2v": Task("t2v", "t2v", "PusaKSampler", "", 0, 0, "a video from words", '--prompt "A hummingbird at red flowers"'),
     "i2v": Task(
-        "i2v", "i2v", "PusaKSampler", "pictures", 1, 1, "a picture comes alive",
-        '--prompt "She turns to the sea" --image_paths beach.jpg --noise_multipliers 0.2 --lightx2v',
+        "i2v", "i2v", "PusaKSampler", "pictures", 1, 50, "a picture comes alive",
+        '--prompt "She turns to the sea" --image_paths beach.jpg --noise_multipliers 0.2 --lightx2v', ("ti2v", "quick"),
     ),
     "start-end": Task(
         "start_end", "start_end", "PusaKSampler", "pictures", 2, 2, "from a first picture to a last one",
         '--prompt "The door opens" --image_paths shut.png open.png --noise_multipliers 0.2,0.5',
+        ("start_end", "start_end_frames"),
     ),
     "keyframes": Task(
         "keyframes", "keyframes", "PusaKSampler", "pictures", 1, 50, "through any pictures at any latent frames",
         '--prompt "A year passes" --image_paths may.png july.png snow.png --cond_position 0,10,20 --noise_multipliers 0.2,0.4,0.6',
+        ("multi_frames", "multi-frames"),
     ),
     "timeline": Task(
         "timeline", "timeline", "PusaKSampler", "timeline", 1, 1, "pictures and clips anywhere, as lines of a text",
         '--prompt "A year passes" --timeline film.txt --lightx2v',
     ),
     "completion": Task(
-        "completion", "completion", "PusaKSampler", "videos", 1, 2, "new frames between the start of a clip and its end",
-        '--prompt "A surfer" --video_path wave.mp4 --cond_position 0,1,2,18,19,20 --noise_multipliers 0.3',
+        "completion", "completion", "PusaKSampler", "videos", 1, 2,
+        "any latent frames of a clip kept, the others new: the official v2v, its extension (the first 13 of 81 frames) too",
+        '--prompt "A surfer" --video_path wave.mp4 --cond_position 0,1,2,-3,-2,-1 --noise_multipliers 0.3', ("v2v", "extension"),
     ),
     "extend": Task(
-        "extension", "extend", "PusaExtendVideo", "videos", 1, 1, "a clip made longer, in any number of hops",
+        "extension", "extend", "PusaExtendVideo", "videos", 1, 1, "a clip made longer from its end on, in any number of hops",
         '--prompt "The ship sails on" --prompt "It reaches a harbour" --video_path ship.mp4 --hops 2',
     ),
     "transition": Task(
@@ -83,7 +89,8 @@ def task_graph(task: Task, model: str, lightx2v: bool, folder: Path = GRAPHS) ->
         GraphError: there is none.
     """
     if model == "nano":
-        return f"demo_{task.demo}", read_graph(folder / f"demo_{task.demo}.json")
+        graph = read_graph(folder / f"demo_{task.demo}.json")
+        return f"demo_{task.demo}", graph if task.sampler == "PusaKSampler" else with_sound(graph, task.sampler)
     if task.graph in (lacks := LACKING.get(model, ())):
         *most, last = (name for name, other in TASKS.items() if other.graph not in lacks)
         raise GraphError(f"--model {model} has no graph for {task.graph}; its tasks are {', '.join(most)} and {last}")
@@ -93,11 +100,51 @@ def task_graph(task: Task, model: str, lightx2v: bool, folder: Path = GRAPHS) ->
         other = read_graph(folder / f"{distilled}.json")
         pair = other[only(other, "PusaModelPairLoader")]["inputs"]
         return f"{name} with LightX2V", distil(read_graph(folder / f"{name}.json"), pair["distill_lora_name_low"], 4, 1.0)
+    if model == "mochi" and task.graph == "completion":
+        return name, with_a_clip(read_graph(folder / f"{model}_{TASKS['i2v'].graph}.json"))
     if lightx2v:
         return distilled, read_graph(folder / f"{distilled}.json")
     if (folder / f"{name}.json").is_file() or model in ("wan21", "mochi"):
         return name, read_graph(folder / f"{name}.json")
     return f"{distilled} without LightX2V", distil(read_graph(folder / f"{distilled}.json"), "none", 30, 3.0)
+
+
+def with_sound(graph: dict, class_type: str) -> dict:
+    """A graph that hands a node frames of clips, and saves frames of it, with the sound and frame rate of both beside them."""
+    sampler = only(graph, class_type)
+    inputs = graph[sampler]["inputs"]
+    for socket in [socket for socket in ("video", "video_after") if socket in inputs]:
+        path = path_to(graph, sampler, socket, ("GetVideoComponents",))
+        clip, made = source_of(graph, path[-1]), new_id(graph)
+        beside = {"images": inputs[socket], "audio": [clip, 1], "fps": [clip, 2], "bit_depth": 8}
+        graph[made] = {"inputs": beside, "class_type": "CreateVideo", "_meta": {"title": "Create Video"}}
+        inputs[socket] = [made, 0]
+    joined, saved = new_id(graph), path_to(graph, only(graph, "SaveVideo"), "video", ("CreateVideo",))
+    for node in graph.values():
+        node["inputs"] |= {name: [joined, 0] for name, value in node["inputs"].items() if value == [sampler, 0]}
+    graph[source_of(graph, saved[-1])]["inputs"] |= {"audio": [joined, 1], "fps": [joined, 2]}
+    title = {"title": "Get Video Components"}
+    graph[joined] = {"inputs": {"video": [sampler, 3]}, "class_type": "GetVideoComponents", "_meta": title}
+    return graph
+
+
+def with_a_clip(graph: dict) -> dict:
+    """A graph of one picture with the start and the end of a clip in its place."""
+    keyframes = only(graph, "PusaKeyframes")
+    picture = links(graph[keyframes])["images.image0"]
+    drop(graph, keyframes, "images.image0")
+    shared = {name: graph[keyframes]["inputs"][name] for name in ("vae", "latent", "fit", "renoise", "renoise_steps")}
+    clip, frames = picture, new_id(graph)
+    graph[clip] = {"inputs": {"file": "", "video-preview": ""}, "class_type": "LoadVideo", "_meta": {"title": "Clip"}}
+    title = {"title": "Get Video Components"}
+    graph[frames] = {"inputs": {"video": [clip, 0]}, "class_type": "GetVideoComponents", "_meta": title}
+    start, end = new_id(graph), keyframes
+    for id, place in ((start, "start"), (end, "end")):
+        inputs = shared | {"take": place, "place": place, "frames": MOCHI_FRAMES[place], "noise": "0.3", "video": [frames, 0]}
+        title = {"title": f"Video Frames (Pusa), {place}"}
+        graph[id] = {"inputs": inputs, "class_type": "PusaVideoFrames", "_meta": title}
+    graph[end]["inputs"]["condition"] = [start, 0]
+    return graph
 
 
 def distil(graph: dict, lora_name: str, steps: int, cfg: float) -> dict:

@@ -2,7 +2,7 @@
 
 A part file is locked for as long as its writer lives, and the system frees the lock however the writer ends. So a part whose
 lock is free is what a killed writer left, on whichever machine, and the next writer into the folder removes it. Windows needs
-no lock: it lets nobody remove a file that is open.
+no lock: it lets nobody remove a file that is open. Of a folder (``folders.py``) the lock is a file in it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+LOCK = ".lock"  # in a folder that is a part
 _PART = re.compile(r"\..*\.pusa-[0-9a-f]{16}\.part", re.DOTALL)
 _OLD_PART = re.compile(r".+\.([1-9][0-9]{0,9})\.part", re.DOTALL)  # version 0.2.0: the number is the process
 _OLD_AGE = 600  # seconds without a write before a part of version 0.2.0 can be abandoned: its process may be on another machine
@@ -60,14 +61,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None], label: str = "", 
     """
     label = label or path.name
     make_folder(path, label)
-    part, out = path.with_name(f".{path.name[:40]}.pusa-{secrets.token_hex(8)}.part"), None
+    part, out = beside(path), None
     try:  # from before there is a part on, since a signal can end it anywhere
         try:
             remove_abandoned(path.parent)
-            _check_space(path.parent, size)
-            out = _new_part(part)
+            check_space(path.parent, size)
+            out = new_part(part)
         except OSError as error:
-            raise _in_words(error, path, label, size) from error
+            raise in_words(error, path, label, size) from error
         write(out)
         out.sync()
         if fcntl is None:
@@ -76,7 +77,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None], label: str = "", 
     except Exception as error:
         if out is None or out.error is None:
             raise
-        raise _in_words(out.error, path, label, size) from error
+        raise in_words(out.error, path, label, size) from error
     finally:
         if out is not None:
             out.close()
@@ -93,7 +94,7 @@ def make_folder(path: Path, label: str) -> None:
         _check_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise _in_words(error, path, label) from error
+        raise in_words(error, path, label) from error
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -101,11 +102,16 @@ def remove_abandoned(folder: Path) -> None:
     for path in [Path(entry.path) for entry in os.scandir(folder) if is_part(entry.name)]:
         try:
             if _PART.fullmatch(path.name):
-                _remove_unlocked(path)
+                _remove_unlocked_folder(path) if path.is_dir() else _remove_unlocked(path)
             elif _old_is_abandoned(path):
                 path.unlink()
         except OSError:  # somebody else's, or removed meanwhile
             continue
+
+
+def beside(path: Path) -> Path:
+    """The name of a part of a file or folder."""
+    return path.with_name(f".{path.name[:40]}.pusa-{secrets.token_hex(8)}.part")
 
 
 def is_part(name: str) -> bool:
@@ -124,12 +130,13 @@ def lock(file: io.IOBase, wait: bool) -> bool:
         return False
 
 
-class _Part(io.FileIO):
+class Part(io.FileIO):
     """An open part file, without a buffer. It remembers the first error of the disk, which not every writer passes on."""
 
     error: OSError | None = None
 
     def write(self, data) -> int:
+        """Write all of the data, at once."""
         view = memoryview(data)
         view = view.cast("B") if view.nbytes else view[:0]
         size = len(view)
@@ -138,9 +145,11 @@ class _Part(io.FileIO):
         return size
 
     def sync(self) -> None:
+        """Bring it to the disk."""
         self._noted(os.fsync, self.fileno())
 
     def move(self, path: Path) -> None:
+        """Bring it to its place."""
         self._noted(os.replace, self.name, path)
 
     def _noted(self, action: Callable, *arguments):
@@ -151,10 +160,10 @@ class _Part(io.FileIO):
             raise
 
 
-def _new_part(part: Path) -> _Part:
+def new_part(part: Path) -> Part:
     """A locked part file. Between its making and its locking another writer may take it for abandoned."""
     while True:
-        out = _Part(part, "xb+")
+        out = Part(part, "xb+")
         lock(out, wait=True)
         if part.exists():
             return out
@@ -168,6 +177,16 @@ def _remove_unlocked(path: Path) -> None:
     with open(path, "rb+") as file:
         if lock(file, wait=False):
             path.unlink()
+
+
+def _remove_unlocked_folder(path: Path) -> None:
+    names = os.listdir(path)
+    if LOCK in names:
+        _remove_unlocked(path / LOCK)
+    if not names:  # its writer may be about to lock it
+        path.rmdir()
+    elif not (path / LOCK).exists():
+        shutil.rmtree(path)
 
 
 def _old_is_abandoned(path: Path) -> bool:
@@ -194,12 +213,14 @@ def _check_name(path: Path) -> None:
         pass
 
 
-def _check_space(folder: Path, size: int) -> None:
+def check_space(folder: Path, size: int) -> None:
+    """Refuse, with an ``OSError``, a disk that has not so many bytes free."""
     if size and shutil.disk_usage(folder).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _in_words(error: OSError | ValueError, path: Path, label: str, size: int = 0) -> InputError:
+def in_words(error: OSError | ValueError, path: Path, label: str, size: int = 0) -> InputError:
+    """What kept a file from being written; the arguments are those of ``write_whole``."""
     if isinstance(error, ValueError):  # a zero byte, or half a character
         return InputError(f"{shown(label)} cannot be written: {_REASONS[errno.EINVAL]}.")
     if error.errno in _FULL:

@@ -10,6 +10,7 @@ from PIL import Image
 
 sys.path += [str(host_comfyui.ROOT), str(Path(__file__).parent)]  # behind ComfyUI, whose `nodes` must be found first
 
+from buckets import Store  # noqa: E402
 from command_line import GIVEN, make_server  # noqa: E402
 
 
@@ -17,6 +18,18 @@ from command_line import GIVEN, make_server  # noqa: E402
 def server(tmp_path_factory):
     with make_server(tmp_path_factory.mktemp("comfyui")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def store():
+    with Store() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(store, monkeypatch):
+    """Name of a new bucket of the store."""
+    return store.bucket(monkeypatch)
 
 
 @pytest.fixture

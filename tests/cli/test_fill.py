@@ -145,17 +145,53 @@ def test_fewer_pictures_leave_no_loader_behind():
     assert sum(node["class_type"] == "LoadImage" for node in made.values()) == 1
 
 
-def test_positions_of_a_completion_are_its_frames():
-    """Latent frames 0 to 2 are the frames 0 to 8; 3 latent frames at the end are 12 frames and one before them."""
-    made = filled("completion", cond_position=(0, 1, 2, -3, -2, "last"), noise_multipliers=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5)).graph
-    ends = {node["inputs"]["place"]: node["inputs"] for node in made.values() if node["class_type"] == "PusaVideoFrames"}
-    assert (ends["start"]["frames"], ends["start"]["noise"]) == (9, "0, 0.1, 0.2")
-    assert (ends["end"]["frames"], ends["end"]["noise"]) == (13, "0.3, 0.4, 0.5")
+KEPT = {  # positions: what the nodes of the start and of the end are set to, frames and noise
+    (0, 1, 2, 3): ((13, "0.1, 0.2, 0.3, 0.4"), None),
+    (3, 1): ((13, "1, 0.2, 1, 0.1"), None),
+    (0, 20): ((81, "0.1" + ", 1" * 19 + ", 0.2"), None),
+    (0, "last"): ((1, "0.1"), (5, "0.2")),
+    (0, 1, 2, -3, -2, "last"): ((9, "0.1, 0.2, 0.3"), (13, "0.4, 0.5, 0.6")),
+    (-1, -4): (None, (17, "0.2, 1, 1, 0.1")),
+    (10,): ((41, "1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0.1"), None),
+    (-21,): (None, (85, "0.1" + ", 1" * 20)),
+}
+
+
+@pytest.mark.parametrize("positions", KEPT, ids=str)
+@pytest.mark.parametrize("model", ["wan22", "wan21", "nano"])
+def test_any_latent_frames_of_a_clip_are_kept_and_those_between_are_free(positions, model):
+    """Those from the start on are of the first frames of the clip, those from the end of its last ones, behind one more."""
+    noise = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)[: len(positions)]
+    made = filled("completion", model, cond_position=positions, noise_multipliers=noise, num_frames=81)
+    ends = {node["inputs"]["place"]: node["inputs"] for node in made.graph.values() if node["class_type"] == "PusaVideoFrames"}
+    wanted = {place: values for place, values in zip(("start", "end"), KEPT[positions]) if values}
+    assert {place: (inputs["frames"], inputs["noise"]) for place, inputs in ends.items()} == wanted
+    assert all(inputs["take"] == place for place, inputs in ends.items())
+    assert list(made.uploads.values()) == [CLIPS[0]]
+    assert_whole(made.graph)
+
+
+def assert_whole(graph: dict) -> None:
+    """Every link has its node, and every node but those that show something serves another one."""
+    sources = {source for node in graph.values() for source in links(node).values()}
+    assert sources <= graph.keys()
+    assert {graph[id]["class_type"] for id in graph.keys() - sources} <= {"SaveVideo", "PusaConditionPlot"}
+
+
+def test_one_noise_goes_for_all_kept_frames_and_none_is_that_of_the_graph():
+    for noise, level in (((0.4,), "0.4"), ((), "0.3")):
+        made = filled("completion", cond_position=(0, 1, 3), noise_multipliers=noise).graph
+        assert inputs_of(made, "PusaVideoFrames").items() >= {"frames": 13, "noise": f"{level}, {level}, 1, {level}"}.items()
 
 
 def test_a_completion_may_end_with_another_clip():
     made = filled("completion", video_paths=CLIPS)
     assert sorted(made.uploads.values()) == sorted(CLIPS)
+    for positions in ((0, 1, 18, 19, 20), (0, 1, -3, -2, "last")):
+        made = filled("completion", video_paths=CLIPS, cond_position=positions)
+        kept = {node["inputs"]["place"]: node["inputs"] for node in made.graph.values() if node["class_type"] == "PusaVideoFrames"}
+        assert (kept["start"]["frames"], kept["end"]["frames"]) == (5, 13)
+        assert sorted(made.uploads.values()) == sorted(CLIPS)
 
 
 def test_a_prompt_for_each_hop():
@@ -190,8 +226,9 @@ WRONG = {
     "too few positions": ("start-end", {"cond_position": (0,)}, "--cond_position has 1 values for 2 given frames; it takes 2"),
     "too much noise": ("i2v", {"noise_multipliers": (0.1, 0.2)}, "2 values for 1 given frame; it takes 1, or one for all"),
     "more pictures without positions": ("i2v", {"image_paths": PICTURES}, "--cond_position is missing: 3 pictures .* places 1"),
-    "a gap": ("completion", {"cond_position": (0, 2, 20)}, "without a gap in either, for example 0,1,19,20"),
-    "no end": ("completion", {"cond_position": (0, 1)}, "give the first and the last latent frames of 21"),
+    "ends that meet": ("completion", {"cond_position": (0, 12, -10)}, r"12 lies behind -10, .* from the end \(11\); count all"),
+    "a clip left out": ("completion", {"video_paths": CLIPS, "cond_position": (0, 1)}, "0, 1 leaves out a clip; give 0 or more"),
+    "noise for other frames": ("completion", {"cond_position": (0, 9), "noise_multipliers": (0.1,) * 3}, "3 values for 2 given"),
     "an overlap that begins late": ("extend", {"cond_position": (1, 2)}, "takes the latent frames from 0 on"),
     "a file that is gone": ("i2v", {"image_paths": (Path("gone.png"),)}, "gone.png cannot be read: No such file"),
 }

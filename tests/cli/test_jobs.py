@@ -85,6 +85,21 @@ def test_other_settings_make_another_name(tmp_path):
     assert one.name.startswith("i2v_nano_00_")
 
 
+def test_a_video_named_by_the_user_is_not_replaced_either(tmp_path):
+    graph = task_graph(TASKS["t2v"], "wan21", False)[1]
+
+    def job(seed: int):
+        return one_job(graph, TASKS["t2v"], "t2v", Settings(prompt=("x",), seed=seed), tmp_path, tmp_path / "mine.mp4")
+
+    one = job(1)
+    assert one.video == tmp_path / "mine.mp4"
+    one.keep(b"one", "http://gpu", FILE)
+    two = job(2)
+    assert two.video != one.video and two.name.startswith("mine_")
+    two.keep(b"two", "http://gpu", FILE)
+    assert one.video.read_bytes() == b"one" and job(1) == one and job(2) == two and job(1).finished() and job(2).finished()
+
+
 def test_done_is_what_was_made_from_the_same_graph_and_files(pictures, tmp_path):
     (job, _, _), _ = jobs_of(pictures, tmp_path, prompt=("x",))
     assert not job.finished()

@@ -1,6 +1,7 @@
 """Mochi counts in sixes: every length, position and overlap of the command line follows the graph."""
 
 import json
+from collections import Counter
 
 import pytest
 from command_line import GIVEN, run
@@ -87,16 +88,24 @@ def test_positions_are_frames_of_a_clip():
     assert (ends["end"]["frames"], ends["end"]["noise"]) == (13, "0.4, 0.5")
 
 
-def test_there_is_no_completion_but_with_a_graph_of_ones_own(tmp_path, capsys):
-    line = ["completion", *map(str, FILES["completion"]), "--prompt", "words", "--dry_run"]
-    assert main([*line, "--model", "mochi"]) == 2
-    tasks = "t2v, i2v, start-end, keyframes, extend and transition"
-    assert capsys.readouterr().err == f"Error: --model mochi has no graph for completion; its tasks are {tasks}\n"
-    assert main([*line, "--graph", str(mochi_file("completion", tmp_path))]) == 0
+def test_a_completion_is_made_of_the_graph_of_a_picture():
+    """Its own nodes, and those of Wan's completion between them."""
+    ((name, made), wan) = task_graph(TASKS["completion"], "mochi", False), read_graph(GRAPHS / "wan21_completion.json")
+    assert name == "mochi_completion"
+    kinds = Counter(node["class_type"] for node in made.values())
+    own = {"EmptyMochiLatentVideo": "EmptyHunyuanLatentVideo", "VAEDecodeTiled": "VAEDecode"}
+    there = Counter(own.get(kind, kind) for kind in kinds.elements())
+    wanted = Counter({"BasicScheduler": 1, **Counter(node["class_type"] for node in wan.values())})  # for the plot
+    wanted -= Counter({"LoadVideo": 1, "GetVideoComponents": 1})
+    assert there == wanted, "one clip gives both ends"
+    for place, frames in (("start", 1), ("end", 7)):
+        (inputs,) = [node["inputs"] for node in made.values() if node["inputs"].get("place") == place]
+        other = next(node["inputs"] for node in wan.values() if node["inputs"].get("place") == place)
+        assert inputs.keys() == other.keys() and (inputs["frames"], inputs["take"]) == (frames, place)
 
 
 def test_the_graph_is_that_of_the_model_and_task(tmp_path):
-    for name in TASKS.keys() - set(LACKING["mochi"]):
+    for name in TASKS.keys() - {*LACKING["mochi"], "completion"}:
         (tmp_path / f"mochi_{TASKS[name].graph}.json").write_text(json.dumps(mochi_graph(name)))
         assert task_graph(TASKS[name], "mochi", False, tmp_path) == (f"mochi_{TASKS[name].graph}", mochi_graph(name))
 

@@ -9,6 +9,7 @@ from mochi_graph import mochi_file
 
 from cli.__main__ import main
 from cli.flags import parse
+from cli.graph.links import path_to, source_of
 from cli.graph.settings import Settings
 
 PICTURES = [str(GIVEN / f"nano_{frame}.png") for frame in ("00", "16", "32")]
@@ -33,7 +34,11 @@ SAME = [
         ["extend", "--video_dir", CLIPS[0], "--cond_position", "[0,1,2,3]", "--noise_multiplier", "[0.1, 0.2, 0.3, 0.4]"],
         ["extend", "--video_path", CLIPS[0], "--cond_position", "0,1,2,3", "--noise_multipliers", "0.1,0.2,0.3,0.4"],
     ),
-    (TRANSITION, ["transition", "--video_paths", *CLIPS]),
+    (["start-end", "--start_frame", PICTURES[0], "--end_frame", PICTURES[1]], ["start-end", "--image_paths", *PICTURES[:2]]),
+    (["i2v", "--image_path", PICTURES[0], "--steps=4"], ["i2v", "--image_paths", PICTURES[0], "--num_inference_steps", "4"]),
+    (["i2v", "--image", PICTURES[0], "--dit_path", "x/d.pt"], ["i2v", "--image_paths", PICTURES[0], "--unet", "x/d.pt"]),
+    (["extension", "--video_path", CLIPS[0]], ["completion", "--video_path", CLIPS[0], "--cond_position", "0,1,2,3"]),
+    (TRANSITION, [*TRANSITION, "--cond_position_start", "0,1,2", "--cond_position_end", "-3,-2,-1"]),
 ]
 
 
@@ -59,14 +64,24 @@ def test_several_pictures_in_one_flag_or_file(tmp_path, capsys):
     assert [name.split("-")[0] for name in names] == ["pusa/nano_00", "pusa/nano_16", "pusa/nano_32"]
 
 
-@pytest.mark.parametrize("ends", [ENDS, ENDS[:2], ENDS[2:], [ENDS[0], "[0, 1, 2]", ENDS[2], "[-2,last]"]])
-@pytest.mark.parametrize(("own", "overlap"), [(True, 13), (False, 9)])
-def test_the_ends_of_a_transition_are_its_overlap(tmp_path, capsys, ends, own, overlap):
-    graph = ["--graph", str(mochi_file("transition", tmp_path))] if own else ["--model", "wan21"]
-    assert main([*TRANSITION, *graph, *ends, "--noise_multiplier", "[0.1,0.3,0.3]", "--prompt", "words", "--dry_run"]) == 0
-    nodes = json.loads(capsys.readouterr().out).values()
-    (inputs,) = [node["inputs"] for node in nodes if node["class_type"] == "PusaTransition"]
-    assert (inputs["overlap"], inputs["noise"]) == (overlap, "0.1, 0.3, 0.3")
+@pytest.mark.parametrize("model", ["wan21", "wan22", "mochi", "nano"])
+def test_an_official_transition_begins_as_one_clip_and_ends_as_the_first_half_of_another(capsys, model):
+    """In one video, unlike Transition (Pusa), which joins whole clips."""
+    words = [] if model == "nano" else ["--prompt", "words"]
+    noise = ["--noise_multiplier", "[0.1,0.2,0.3,0.4,0.5]"]
+    assert main([*TRANSITION, "--model", model, *ENDS, *noise, *words, "--dry_run"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    kept = {node["inputs"]["place"]: node["inputs"] for node in made.values() if node["class_type"] == "PusaVideoFrames"}
+    factor = 6 if model == "mochi" else 4
+    assert (kept["start"]["frames"], kept["start"]["noise"]) == (2 * factor + 1, "0.1, 0.2, 0.3")
+    assert (kept["end"]["frames"], kept["end"]["noise"]) == (2 * factor + 1, "0.4, 0.5")
+    cut = made[kept["end"]["video"][0]]
+    length = next(node["inputs"]["length"] for node in made.values() if "batch_size" in node["inputs"])
+    assert cut["class_type"] == "ImageFromBatch" and cut["inputs"].items() >= {"batch_index": 0, "length": length // 2}.items()
+    for place, name in (("start", "nano_begins"), ("end", "nano_ends")):
+        id = next(id for id, node in made.items() if node["inputs"] is kept[place])
+        loader = made[source_of(made, path_to(made, id, "video", ("LoadVideo",))[-1])]
+        assert loader["inputs"]["file"].startswith(f"pusa/{name}-")
 
 
 def test_a_folder_of_pictures_and_one_of_prompts(tmp_path, pictures, capsys):
@@ -94,7 +109,7 @@ WRONG = [
     (["i2v", "--image_dir", "gone"], "argument --image_dir: there is no file or folder gone"),
     (["i2v", "--image_dir", PICTURES[0], "--image_paths", PICTURES[0]], "--image_dir and --image_paths cannot be given together"),
     (["i2v", "--image_dir", str(GIVEN), "--inputs", str(GIVEN)], "--image_dir and --inputs cannot be given together"),
-    (["i2v", "--image_dir", PICTURES[0], "--prompt_dir", str(GIVEN)], "--prompt_dir has the prompts of a folder of inputs; give"),
+    (["i2v", "--prompt_dir", str(GIVEN)], "--prompt_dir has the prompts of files of these names; give"),
     (["i2v", "--image_dir", str(GIVEN), "--prompt_dir", "gone"], "argument --prompt_dir: there is no folder gone"),
     (["keyframes", "--multi_cond", "gone.json"], '\'gone.json\' is not JSON as {"0": ["first.png", 0.3], '),
     (["keyframes", "--multi_cond", "{0: 1}"], "'{0: 1}' is not JSON as {"),
@@ -109,21 +124,20 @@ WRONG = [
     (["keyframes", "--multi_cond", MULTI_COND, "--noise_multiplier", "0"], "--multi_cond and --noise_multipliers cannot be given"),
     (["keyframes", "--multi_cond", MULTI_COND, "--cond_position", "0"], "--multi_cond and --cond_position cannot be given"),
     (["start-end", "--multi_cond", MULTI_COND], "--multi_cond takes 2 for start-end, not 3"),
-    (TRANSITION[:3], "--video_start_dir and --video_end_dir go together; for a loop of one clip give --video_path"),
+    (TRANSITION[:3], "--video_start_dir and --video_end_dir go together"),
+    (["start-end", "--end_frame", PICTURES[0]], "--start_frame and --end_frame go together"),
     ([*TRANSITION, "--video_path", CLIPS[0]], "--video_start_dir and --video_paths cannot be given together"),
-    ([*TRANSITION, *ENDS, "--overlap", "19"], "--cond_position_start and --overlap cannot be given together"),
+    ([*TRANSITION, *ENDS, "--overlap", "19"], "--video_start_dir and --overlap cannot be given together"),
+    (["transition", "--video_paths", *CLIPS, *ENDS], "--cond_position_start goes with --video_start_dir and --video_end_dir; oth"),
     (
-        [*TRANSITION, "--cond_position_start", "[0]", "--cond_position_end", "[-3,-2,-1]"],
-        "--cond_position_start 0 and --cond_position_end -3,-2,-1: a transition is given as many frames of either clip, which "
-        "are one latent frame more at the start; write 0,1,2,3 and -3,-2,-1",
+        ["i2v", "--image_path", PICTURES[0], "--dit_path", "a.pt", "--unet", "b.pt"],
+        "--dit_path and --unet cannot be given together",
     ),
-    ([*TRANSITION, "--cond_position_start", "0"], "write 0,1 and -1"),
-    ([*TRANSITION, "--cond_position_end", "-1,-2"], "write 0,1,2 and -2,-1"),
     (
-        [*TRANSITION, *ENDS, "--noise_multiplier", "0.1,0.3,0.3,0.3,0.1"],
-        "--noise_multipliers has 5 values; with 3 latent frames at the start and 2 at the end it takes one for all, or 3, from",
+        ["i2v", "--image_path", PICTURES[0], "--output", "a"],
+        "argument --output: 'a' does not end in .mp4; a folder is --output_dir",
     ),
-    (["t2v", "--dit_path", "pusa_v0_dit.safetensors"], "unrecognized arguments: --dit_path"),
+    (["i2v", "--inputs", str(GIVEN), "--output", "a.mp4"], "--output is one video, and --inputs makes several; give --output_dir"),
 ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from command_line import SMALL, ask, lines_until, make_server, run, start, tell
 
 from cli.client import ComfyClient, ExecutionInterrupted
-from cli.graph.demo import demo_graph
+from cli.demo.tasks import demo_graph
 from cli.server import free_port
 
 SLOW = (*SMALL[2:], "--num_inference_steps", "30")  # a second or more
@@ -52,7 +52,7 @@ def test_ctrl_c_cancels_what_runs_and_the_same_command_goes_on(server, pictures,
     ignored = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}  # as a shell does in the background
     with start("i2v", out, *flags, **ignored) as process:
         lines_until(process, "a: done")
-        lines_until(process, "b: PusaKSampler")
+        lines_until(process, "b: KSampler (Pusa): step ")
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(30) == 130
@@ -139,7 +139,7 @@ def test_a_connection_that_breaks_does_not_make_a_job_run_twice(server, tmp_path
     proxy = Proxy(server.port)
     before = ask(server.url, "/history").keys()
     with start("t2v", tmp_path, "--server", proxy.url, *SLOW, "--seed", "21") as process:
-        lines_until(process, "PusaKSampler ")  # with a number of steps
+        lines_until(process, "KSampler (Pusa): step ")
         proxy.cut()
         lines_until(process, "Waiting for")
         proxy.up = True

@@ -1,8 +1,10 @@
 """Every task through the command line on a real server, with the embedded model."""
 
 import av
+import numpy as np
 import pytest
 from command_line import GIVEN, SMALL, ask, run
+from films import write_film
 
 PICTURES = [GIVEN / f"nano_{frame}.png" for frame in ("00", "16", "32")]
 BEGINS, ENDS = GIVEN / "nano_begins.mp4", GIVEN / "nano_ends.mp4"
@@ -15,7 +17,9 @@ TASKS = {
     "i2v": ("i2v", (*SMALL, "--image_paths", PICTURES[0], "--noise_multipliers", "0.2"), 9, SIDE),
     "start-end": ("start-end", (*SMALL, "--image_paths", *PICTURES[:2], "--cond_position", "0,last"), 9, SIDE),
     "keyframes": ("keyframes", (*SMALL, "--image_paths", *PICTURES, "--cond_position", "0,1,-1"), 9, SIDE),
-    "completion": ("completion", (*SMALL, "--video_path", BEGINS, "--cond_position", "0,2"), 9, SIDE),
+    "completion": ("completion", (*SMALL, "--video_path", BEGINS, "--cond_position", "0,last"), 9, SIDE),
+    "any frames": ("v2v", (*SMALL, "--video_path", BEGINS, "--cond_position", "1,2", "--noise_multipliers", "0.2,0"), 9, SIDE),
+    "official extension": ("extension", ("--num_inference_steps", "2", "--video_path", BEGINS), 33, CLIP),
     "extend": ("extend", (*STEPS, "--video_path", BEGINS, "--overlap", 5, "--new_frames", 4), 17, CLIP),
     "hops": (
         "extend",
@@ -65,3 +69,24 @@ def test_what_a_server_refuses_is_told_with_node_and_input(server, tmp_path):
     done = run("t2v", tmp_path, "--server", server.url, *SMALL, "--sampler", "magic", code=1)
     assert "(PusaKSampler), input sampler_name: Value not in list" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("task", ["extend", "transition"])
+def test_the_sound_and_the_frame_rate_of_a_clip_stay(server, tmp_path, task):
+    """The graphs of the embedded model take a clip apart, to make it small."""
+    write_film(tmp_path / "clip.mp4", 24, rate=24, sound=44100)
+    few = ("--overlap", 5, "--new_frames", 4 if task == "extend" else 3)
+    run(task, tmp_path / "out", "--server", server.url, *STEPS, "--video_path", tmp_path / "clip.mp4", *few)
+    (path,) = (tmp_path / "out").glob("*.mp4")
+    with av.open(path) as video:
+        assert video.streams.video[0].average_rate == 24
+        assert sum(1 for _ in video.decode(video=0)) == {"extend": 28, "transition": 27}[task]
+    heard, given = loudness(path), loudness(tmp_path / "clip.mp4")
+    assert given > 0.1 and heard == pytest.approx(given, rel=0.1)
+
+
+def loudness(path) -> float:
+    """Of the first half second of a file."""
+    with av.open(path) as film:
+        sound = np.concatenate([frame.to_ndarray() for frame in film.decode(audio=0)], axis=1)
+    return abs(sound[:, 4096:22050]).mean()

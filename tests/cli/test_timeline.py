@@ -133,7 +133,7 @@ def test_pictures_give_the_video_of_the_task_keyframes(server, tmp_path):
     taken = server.base_directory / "input" / "pusa" / upload_name(PICTURES[1])
     taken.parent.mkdir(exist_ok=True)
     taken.write_bytes(b"taken")
-    flags = ("--server", server.url, *SMALL, "--seed", 7)
+    flags = ("--server", server.url, *SMALL, "--seed", 7, "--prompt_file", "nano_positive.safetensors")
     run("timeline", tmp_path / "one", *flags, "--timeline", film)
     assert taken.read_bytes() == b"taken"
     taken.unlink()
@@ -153,9 +153,9 @@ def test_a_clip_gives_the_video_of_the_task_completion(server, tmp_path):
     (tmp_path / "own.json").write_text(json.dumps({id: node for id, node in graph.items() if id not in scaled}))
     film = tmp_path / "film.txt"
     film.write_text(f"0: {CLIP}, noise 0.1\n4-last: {CLIP} from end, noise 0.2")
-    flags = ("--server", server.url, *SMALL, "--seed", 8)
+    flags = ("--server", server.url, *SMALL, "--seed", 8, "--prompt_file", "nano_positive.safetensors")
     run("timeline", tmp_path / "one", *flags, "--timeline", film)
-    given = ("--video_path", CLIP, "--cond_position", "0,2", "--noise_multipliers", "0.1,0.2", "--graph", tmp_path / "own.json")
+    given = ("--video_path", CLIP, "--cond_position", "0,last", "--noise_multipliers", "0.1,0.2", "--graph", tmp_path / "own.json")
     run("completion", tmp_path / "other", *flags, *given)
     made = frames_of(tmp_path / "one")
     assert len(made) == 9 and np.array_equal(made, frames_of(tmp_path / "other"))

@@ -1,8 +1,12 @@
-"""What a server sends to the page while a graph runs."""
+"""What a server sends to the page while a graph runs, and a run that is cancelled on the way."""
 
+import asyncio
 import json
 
 import aiohttp
+import pytest
+
+from cli.client import ExecutionInterrupted
 
 
 async def binary_messages(server, graph):
@@ -34,3 +38,21 @@ def texts_on_nodes(messages) -> list[tuple[str, str]]:
     """(node, text) of the messages that are text on a node."""
     texts = [(int.from_bytes(content[:4], "big"), content[4:]) for kind, content in messages if kind == 3]
     return [(text[:length].decode(), text[length:].decode()) for length, text in texts]
+
+
+async def cancelled_at(client, graph, node: str, value: int) -> list[int]:
+    """Cancel a graph once one of its nodes has come so far, which must end it soon; returns how far the node was seen to be."""
+    prompt_id, there, seen = await client.queue(graph), asyncio.Event(), []
+
+    def watch(progress):
+        if progress.node_id == node and progress.value:
+            seen.append(progress.value)
+            if progress.value >= value:
+                there.set()
+
+    following = asyncio.ensure_future(client.follow(prompt_id, watch))
+    await asyncio.wait_for(there.wait(), 120)
+    await client.cancel(prompt_id)
+    with pytest.raises(ExecutionInterrupted):
+        await asyncio.wait_for(following, 20)
+    return seen

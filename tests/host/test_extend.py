@@ -1,14 +1,13 @@
 """Extension, transition and loop in a real server, from a file with sound to a file with sound."""
 
-import asyncio
-
 import av
 import graphs
 import numpy
 import pytest
 from films import write_film
+from messages import cancelled_at
 
-from cli.client import ExecutionFailed, ExecutionInterrupted, PromptRejected
+from cli.client import ExecutionFailed, PromptRejected
 
 RATE, SOUND, FRAMES = 24, 32000, 48
 
@@ -102,26 +101,8 @@ def test_a_changed_prompt_redoes_its_hop_and_those_behind(ask, sounding):
 def test_cancelling_keeps_the_hops_that_are_done(ask, sounding):
     """Cancelled in the third of twelve hops, the same graph begins there again."""
     graph = extending(seed=60, steps=400, hops=12)
-
-    async def cancelled_behind(client, step):
-        """Steps that were seen until one was behind the given one, and the run was cancelled."""
-        prompt_id, there, seen = await client.queue(graph), asyncio.Event(), []
-
-        def watch(progress):
-            if progress.node_id == "join" and progress.value:
-                seen.append(progress.value)
-                if progress.value > step:
-                    there.set()
-
-        following = asyncio.ensure_future(client.follow(prompt_id, watch))
-        await asyncio.wait_for(there.wait(), 120)
-        await client.cancel(prompt_id)
-        with pytest.raises(ExecutionInterrupted):
-            await asyncio.wait_for(following, 20)
-        return seen
-
-    assert min(ask(lambda client: cancelled_behind(client, 810))) < 400
-    assert min(ask(lambda client: cancelled_behind(client, 0))) > 800
+    assert min(ask(lambda client: cancelled_at(client, graph, "join", 811))) < 400
+    assert min(ask(lambda client: cancelled_at(client, graph, "join", 1))) > 800
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ INPUTS = {
     "PusaScheduler": {"steps": 1},
     "PusaConditionPlot": {"condition": ["condition", 0], "steps": 1},
     "PusaMergeLora": {"base_name": WAN, "lora_name": LORA, "lora_name_2": LORA, "filename": "none", "overwrite": True},
+    "PusaTrainLora": {
+        "model": ["model", 0], "latents": ["empty", 0], "positive": ["positive", 0], "steps": 1, "rank": 1, "init_lora": "none",
+        "training_seed": 0, "run_name": "none", "resume": True, "batch_size": 1, "grad_accumulation_steps": 1, "save_every": 0,
+        "gradient_checkpointing": True, "blocks_on_cpu": 0,
+    },
 }  # fmt: skip
 """Of every node with such a widget: what else it needs."""
 

@@ -1,4 +1,4 @@
-"""A task of the embedded model, from an empty server to a file. Started by `dev.py demo`."""
+"""Tasks of the embedded model, from an empty server to files. Started by `dev.py demo`."""
 
 import argparse
 import asyncio
@@ -7,21 +7,21 @@ import signal
 import sys
 from pathlib import Path
 
-import av
-from PIL import Image, ImageDraw
+from hosting.process import ROOT
 
-from .client import ComfyClient, ComfyError
-from .graph.demo import TASKS, demo_graph
-from .progress import ProgressBar
-from .server import ComfyServer, ServerDied, cpu_arguments
+from ..client import ComfyClient, ComfyError
+from ..progress import ProgressBar
+from ..server import ComfyServer, ServerDied, cpu_arguments
+from .given import frames_of, row_of
+from .sheets import TITLE, Row, page
+from .tasks import TASKS, demo_graph
 
-COUNT, GAP = 9, 4  # frames of a contact sheet, and pixels between them
-INPUTS = Path(__file__).resolve().parent.parent / "assets" / "nano" / "input"
+INPUTS = ROOT / "assets" / "nano" / "input"
+PAGE = "pusa_demo_all.png"
 
 
-async def make_video(url: str, task: str, seed: int) -> list:
-    """Queue the graph of a task on the server at `url` and follow it; returns the saved videos."""
-    graph = demo_graph(task, seed)
+async def make_video(url: str, graph: dict) -> list:
+    """Queue a graph on the server at `url` and follow it; returns the saved videos."""
     async with ComfyClient(url) as client:
         for made in graph.values():
             name = made["inputs"].get("image") or made["inputs"].get("file")
@@ -36,18 +36,14 @@ async def make_video(url: str, task: str, seed: int) -> list:
             bar.end()
 
 
-def contact_sheet(video: Path, picture: Path, count: int = COUNT) -> None:
-    """Write `count` frames of a video, spread evenly from the first to the last, as a PNG."""
-    with av.open(str(video)) as container:
-        frames = [frame.to_image() for frame in container.decode(video=0)]
-    numbers = [round(index * (len(frames) - 1) / (count - 1)) for index in range(count)]
-    width, height = frames[0].size
-    sheet = Image.new("RGB", (count * (width + GAP) - GAP, height + 16), "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, number in enumerate(numbers):
-        sheet.paste(frames[number], (index * (width + GAP), 16))
-        draw.text((index * (width + GAP) + 2, 2), str(number), fill="black")
-    sheet.save(picture)
+def made(url: str, base: Path, task: str, seed: int) -> tuple[Row, Path]:
+    """The row and the file of a task's video, with a sheet beside it."""
+    graph = demo_graph(task, seed)
+    (file,) = asyncio.run(make_video(url, graph))
+    video = file.path(base)
+    row = row_of(task, graph, frames_of(video), INPUTS)
+    page(f"Seed {seed}", [row]).save(video.with_suffix(".png"), optimize=True)
+    return row, video
 
 
 def main(arguments: list) -> int:
@@ -61,7 +57,7 @@ def main(arguments: list) -> int:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
-    lines = []
+    lines, rows = [], []
     try:
         print("Starting ComfyUI ...", flush=True)
         extra = cpu_arguments(sys.executable)
@@ -69,10 +65,9 @@ def main(arguments: list) -> int:
         with server:
             for task in TASKS if chosen.task == "all" else [chosen.task]:
                 print(f"{task}: {TASKS[task]}, at {server.url}", flush=True)
-                for file in asyncio.run(make_video(server.url, task, chosen.seed)):
-                    video = file.path(chosen.base)
-                    contact_sheet(video, video.with_suffix(".png"))
-                    lines += [f"Sheet: {video.with_suffix('.png')}", f"Video: {video}"]
+                row, video = made(server.url, chosen.base, task, chosen.seed)
+                rows.append(row)
+                lines += [f"Sheet: {video.with_suffix('.png')}", f"Video: {video}"]
     except ServerDied as error:
         print(f"\nError: {error}", file=sys.stderr)
         return 1
@@ -82,6 +77,10 @@ def main(arguments: list) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    if chosen.task == "all":
+        file = video.with_name(PAGE)
+        page(TITLE, rows).save(file, optimize=True)
+        lines.append(f"All on one page: {file}")
     print("\n".join(lines))
     return 0
 

@@ -15,13 +15,25 @@ TASKS = {
     "transition": "from the end of one clip to the start of another",
     "loop": "from the end of a clip back to its start",
 }
+NAMES = {
+    "t2v": "Text to video",
+    "i2v": "Image to video",
+    "start-end": "Start and end",
+    "keyframes": "Keyframes",
+    "completion": "Completion",
+    "extend": "Extension",
+    "prepend": "Extension backwards",
+    "transition": "Transition",
+    "loop": "Loop",
+}
+CAPTIONS = ROOT / "assets" / "nano" / "captions.json"
 
 
 def demo_graph(task: str, seed: int = 0, steps: int = 10) -> dict:
     """The graph of a task in API format, on the files of assets/nano.
 
     Args:
-        task: one of TASKS.
+        task: one of TASKS, or another name of a graph `demo_...`.
         seed: of the noise.
         steps: sampling steps.
     """
@@ -31,3 +43,10 @@ def demo_graph(task: str, seed: int = 0, steps: int = 10) -> dict:
         if "seed" in node["inputs"]:
             node["inputs"] |= {"seed": seed, "steps": steps}
     return graph
+
+
+def prompt_of(graph: dict) -> str:
+    """The words of the stored prompt that a graph goes by, the first where it takes several."""
+    (sampler,) = [node["inputs"] for node in graph.values() if "seed" in node["inputs"]]
+    node, _ = sampler["positive"] if "positive" in sampler else sampler["positive.prompt0"]
+    return json.loads(CAPTIONS.read_text(encoding="utf-8"))[graph[node]["inputs"]["prompt_name"]]

@@ -1,6 +1,7 @@
 """Every table of what a vector of timesteps costs, printed and, unless --quick, written to RESULTS.md: `python dev.py bench`.
 
-A measurement takes the place of its older tables as soon as it is done; `python dev.py bench -- --only runs` is that of one.
+A measurement takes the place of its older tables as soon as it is done, those of a CPU and those of a GPU each of their own;
+`python dev.py bench -- --only runs` is one measurement.
 """
 
 import subprocess
@@ -11,7 +12,8 @@ from hosting.process import ROOT, has_gpu, start_comfyui
 
 from .measure.report import hardware, parser, with_part
 
-NAMES = ("timesteps", "relatives", "runs", "length", "extend", "attention", "lora", "merge", "again")
+NAMES = ("timesteps", "relatives", "runs", "length", "extend", "attention", "lora", "merge", "again", "cluster", "train")
+PARTS = [f"{name}{device}" for name in NAMES for device in ("", "_gpu")]  # of the page
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """\
 # What a vector of timesteps costs
@@ -30,9 +32,9 @@ def main(argv: list) -> int:
     top.add_argument("--only", choices=NAMES, action="append", help="this one; give it again for another (default all)")
     arguments = top.parse_args(argv)
     passed = [f"--rounds={arguments.rounds}", *["--quick"] * arguments.quick]
-    if arguments.layers is not None:
-        passed.append(f"--layers={arguments.layers}")
-    start_comfyui(cpu=not has_gpu())
+    passed += [f"--{name}={given}" for name in ("layers", "size") if (given := getattr(arguments, name)) is not None]
+    gpu = has_gpu()
+    start_comfyui(cpu=not gpu)
     where, kept = f"*{hardware()}*", True
     print(HEAD, end="\n\n", flush=True)
     for name in arguments.only or NAMES:
@@ -44,7 +46,7 @@ def main(argv: list) -> int:
         print(text if done.stdout else f"{name} ended with exit code {done.returncode}; its older tables stay.", flush=True)
         if done.stdout and not arguments.quick:
             written = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
-            RESULTS.write_text(with_part(written, name, text, HEAD, NAMES), encoding="utf-8")
+            RESULTS.write_text(with_part(written, f"{name}_gpu" if gpu else name, text, HEAD, PARTS), encoding="utf-8")
     return 0 if kept else 1
 
 

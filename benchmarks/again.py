@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from cli.client import ComfyClient
-from cli.graph.demo import demo_graph
+from cli.demo.tasks import demo_graph
 from cli.server import ComfyServer, cpu_arguments
 from devtools.places import prepare_base
 from hosting.process import ROOT

@@ -37,7 +37,7 @@ def tables(arguments):
     """One row for each attention function on the first size of this machine's plan."""
     from .measure import networks
 
-    plan = networks.plan(arguments.quick, arguments.layers)
+    plan = networks.plan(arguments.quick, arguments.layers, arguments.size)
     wan = networks.Wan(plan.width, plan.layers, plan.dtypes[0])
     inputs, rows, first = wan.inputs(plan.sizes[0]), [], None
     for name, function in functions().items():

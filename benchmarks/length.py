@@ -68,7 +68,7 @@ def tables(arguments):
     """One step by length, by length in windows, and by number of conditions; weights as in the other measurements."""
     from .measure import networks
 
-    plan = networks.plan(arguments.quick, arguments.layers)
+    plan = networks.plan(arguments.quick, arguments.layers, arguments.size)
     wan, side = networks.Wan(plan.width, plan.layers, plan.dtypes[0]), SIDE[plan.width]
     words = words_of(wan.inputs(plan.sizes[0]))
     what = f"{wan}, one step of {8 * side} x {8 * side} pixels"

@@ -81,7 +81,7 @@ def tables(arguments):
     """One table for loading, one for loading and applying."""
     from .measure import networks
 
-    plan = networks.plan(arguments.quick, arguments.layers)
+    plan = networks.plan(arguments.quick, arguments.layers, arguments.size)
     layers = arguments.layers or (1 if arguments.quick else LAYERS[plan.device.type])
     wan = networks.Wan("narrow" if arguments.quick else "14B", layers, torch.bfloat16)
     undo()

@@ -46,7 +46,7 @@ def tables(arguments):
 
     from .measure import networks
 
-    plan = networks.plan(arguments.quick, arguments.layers)
+    plan = networks.plan(arguments.quick, arguments.layers, arguments.size)
     rows, limits = [], []
     for name, kind in list(networks.RELATIVES.items())[: 1 if arguments.quick else None]:
         wan = networks.Wan(plan.width, plan.layers, plan.dtypes[0], kind)

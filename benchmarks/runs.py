@@ -60,7 +60,7 @@ def tables(arguments):
     from .measure import networks
 
     rows, limits = [], []
-    plan = networks.plan(arguments.quick, arguments.layers)
+    plan = networks.plan(arguments.quick, arguments.layers, arguments.size)
     for wan, size in networks.measured(plan):
         words, latent = words_of(wan.inputs(size)), empty_latent(networks.SIZES[size])
         calls = {

@@ -82,7 +82,7 @@ def tables(arguments):
     from .measure import networks
 
     scalar, other, limits, reserved = [], [], [], []
-    plan = networks.plan(arguments.quick, arguments.layers)
+    plan = networks.plan(arguments.quick, arguments.layers, arguments.size)
     for wan, size in networks.measured(plan):
         inputs = wan.inputs(size)
         calls = core_calls(wan, inputs)

@@ -44,14 +44,21 @@ class Plan:
     dtypes: tuple[torch.dtype, ...]
 
 
-def plan(quick: bool, layers: int | None) -> Plan:
-    """Wan 14B on a GPU, Wan 1.3B with 2 blocks and a small clip on a CPU, less of everything in a hurry."""
+def plan(quick: bool, layers: int | None, size: str | None = None) -> Plan:
+    """Wan 14B on a GPU, Wan 1.3B with 2 blocks and a small clip on a CPU, less of everything in a hurry.
+
+    Args:
+        size: the only one, a name of ``SIZES``; None takes those of the machine.
+    """
+    if size is not None and size not in SIZES:
+        raise SystemExit(f"Error: --size is {size!r}; allowed are: {'; '.join(SIZES)}.")
     device, (small, cpu, *gpu) = comfy.model_management.get_torch_device(), SIZES
     if quick:
-        return Plan(device, "narrow", layers or 1, (small,), (torch.float32,))
+        return Plan(device, "narrow", layers or 1, (size or small,), (torch.float32,))
     if device.type == "cpu":
-        return Plan(device, "1.3B", layers or 2, (cpu,), (torch.float32,))
-    return Plan(device, "14B", layers or layers_that_fit(device), tuple(gpu), (torch.bfloat16, torch.float8_e4m3fn))
+        return Plan(device, "1.3B", layers or 2, (size or cpu,), (torch.float32,))
+    sizes = (size,) if size else tuple(gpu)
+    return Plan(device, "14B", layers or layers_that_fit(device), sizes, (torch.bfloat16, torch.float8_e4m3fn))
 
 
 def layers_that_fit(device: torch.device) -> int:

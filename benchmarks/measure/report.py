@@ -149,6 +149,7 @@ def parser(name: str, about: str) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=f"dev.py bench {name}".rstrip(), description=about.splitlines()[0], allow_abbrev=False)
     top.add_argument("--rounds", type=int, default=LEAST, help=f"measured runs of each, more until they agree (default {LEAST})")
     top.add_argument("--layers", type=int, help="blocks of the network (default: 2 on a CPU, as many as fit on a GPU)")
+    top.add_argument("--size", help="for timesteps, relatives, runs, attention: this size of clips only, as '832 x 480, 81 frames'")
     top.add_argument("--quick", action="store_true", help="a small network, to see that everything runs; the figures mean nothing")
     return top
 

@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from hosting.process import start_comfyui
+from hosting.process import has_gpu, start_comfyui
 
-from ..measure.report import with_part
-from . import given, renoise, rolling, schedules, words
+from ..measure.report import hardware, with_part
+from . import given, renoise, rolling, schedules, tuned, words
 from .bench import FOLDER, STRENGTH, Bench
 
 HEAD = f"""\
@@ -28,12 +28,14 @@ TABLES = {
     "keyframes": given.pictures_in_time,
     "extension": given.extension,
     "settings": words.settings,
+    "outlines": words.outlines,
     "t2v_schedules": schedules.words_by_schedule,
     "i2v_schedules": schedules.picture_by_schedule,
     "hold": schedules.waiting,
     "renoise": renoise.one_window,
     "renoise_windows": renoise.many_windows,
     "rolling": rolling.rolling,
+    "tuned": tuned.trained_further,
 }
 
 
@@ -45,7 +47,7 @@ def main(argv: list) -> int:
     top.add_argument("--models", type=Path, default=FOLDER, help="folder of the model files (default assets/nano)")
     top.add_argument("--write", action="store_true", help="keep the tables in FIGURES.md in that folder")
     arguments = top.parse_args(argv)
-    start_comfyui()
+    start_comfyui(cpu=not has_gpu())
     import comfy.utils
     import torch
 
@@ -55,12 +57,13 @@ def main(argv: list) -> int:
         began = time.monotonic()
         with torch.inference_mode():
             table = TABLES[name](bench)
-        print(table, flush=True)
+        text = f"*{hardware()}*\n\n{table}"
+        print(text, flush=True)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         kept = kept and all(limit.kept for limit in table.limits)
         if arguments.write:
             written = page.read_text(encoding="utf-8") if page.exists() else ""
-            page.write_text(with_part(written, name, str(table), HEAD, TABLES), encoding="utf-8")
+            page.write_text(with_part(written, name, text, HEAD, TABLES), encoding="utf-8")
     return 0 if kept else 1
 
 

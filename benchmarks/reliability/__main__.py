@@ -21,6 +21,7 @@ from ..measure.report import Table, hardware
 from . import cancels, commands, hostile_files, inputs, kills, mixed, servers
 from .host import Bench, make_base
 from .tally import KINDS, Tally
+from .training import disk, points
 
 RESULTS = Path(__file__).resolve().parent.parent / "RELIABILITY.md"
 HEAD = """\
@@ -47,9 +48,11 @@ ROWS = (
     *(Row("b", name, hostile_files.run, 100, 3, "damaged files") for name in hostile_files.ROWS),
     *(Row("c", name, kills.run, 30, 1, "kill -9 at a random point") for name in kills.VICTIMS),
     Row("c", "command line", commands.run, 30, 1, "kill -9 in a folder of jobs"),
+    Row("c", "training by points", points.run, 30, 3, "kill -9 at every part of a run"),
     Row("d", "mixed graphs", mixed.run, 500, 15, "many graphs in one server, a known one every 50"),
     Row("e", "cancelled", cancels.run, 50, 2, "cancelled at a random point"),
     Row("f", "two servers", servers.run, len(servers.CHANGES) + 3, 1, "on one base folder"),
+    Row("g", "training", disk.run, 30, 2, "a full disk at every write"),
 )
 
 

@@ -10,11 +10,13 @@ import torch
 host_comfyui.load_pack()
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
+from pusa.training.nano import words as prompts  # noqa: E402
 from pusa.training.nano import world  # noqa: E402
 from pusa.training.nano.quality import evaluate  # noqa: E402
+from pusa.training.nano.ship import PLACES  # noqa: E402
 
 from benchmarks.measure.report import with_part  # noqa: E402
-from benchmarks.quality import renoise, rolling, schedules  # noqa: E402
+from benchmarks.quality import renoise, rolling, schedules, tuned, words  # noqa: E402
 from benchmarks.quality.__main__ import HEAD, TABLES  # noqa: E402
 from benchmarks.quality.bench import FOLDER, Bench  # noqa: E402
 
@@ -104,8 +106,36 @@ def test_a_true_course_is_not_away_from_itself_and_a_late_one_is(bench, scene):
     assert late.joins[0] > 2 * max(late.inside) > 0, "a frame is missing at the join"
 
 
+def test_shapes_are_cleanest_in_true_clips(bench, monkeypatch):
+    monkeypatch.setattr(words, "OUTLINES", {"cfg 1": {"cfg": 1.0}})
+    made = words.outlines(bench)
+    true, coded, sampled = (figures(row[1:]) for row in made.rows)
+    assert made.rows[2][0] == "cfg 1" and 1 > true[0] > coded[0] > sampled[1] > 0
+
+
 def test_the_page_of_figures_has_every_table():
     page = (FOLDER / "FIGURES.md").read_text(encoding="utf-8")
     parts = re.split(r"^<!-- (\w+) -->\n", page, flags=re.M)
     assert parts[0].strip() == HEAD and parts[1::2] == list(TABLES)
     assert with_part(page, parts[1], parts[2], HEAD, TABLES) == page
+
+
+def test_things_that_go_aslant_are_seen_to_and_others_are_not():
+    """What the LoRA is trained further on: words that the model knows, combinations that are kept from it, and their measure."""
+    scenes = [tuned.scene(seed, kept) for kept in (False, True) for seed in range(12)]
+    videos = torch.stack([each.render() for each in scenes])
+    assert tuned.aslant(scenes, videos) == 1 and all(prompts.embed(each.caption).any() for each in scenes)
+    kept = {(thing.colour, thing.shape, thing.motion) for seed in range(60) for thing in tuned.scene(seed, kept=True).things}
+    known = {(thing.colour, thing.shape, thing.motion) for seed in range(300) for thing in tuned.scene(seed).things}
+    assert kept and not kept & known
+    moving = [motion for motion in world.MOTIONS if motion != "grows"]  # in its place, where there is no direction to tell
+    straight = evaluate.Task(None, 12, things=1, motions=moving).scenes
+    assert all(tuned.direction(evaluate.measure.look(each.render())[0].track) == "none" for each in straight)
+
+
+def test_the_embedded_lora_is_trained_further(bench, tmp_path):
+    """Its clips are encoded, and a file and the conditional loss before and after come of them."""
+    with torch.inference_mode(False):
+        lora, losses = tuned.train(tmp_path, bench.folder / PLACES["lora"], 1, 1, 1)
+    assert lora.is_file() and losses.keys() == {0, 1}
+    assert 0.1 < losses[0]["i2v"] < 1, "of latents in the scale of the model"

@@ -9,5 +9,6 @@ WEB_DIRECTORY = "./web"
 async def comfy_entrypoint():
     """ComfyUI's entry point: the extension with all nodes."""
     from .nodes import PusaExtension
+    from .training.graph.node import PusaTrainLora
 
-    return PusaExtension()
+    return PusaExtension([PusaTrainLora])

@@ -1,16 +1,24 @@
-"""A Chromium for the browser tests: an installed one, Playwright's own, or Debian's package."""
+"""What the browser tests look with and at.
+
+A Chromium (an installed one, Playwright's own, or Debian's package), and the newest page of ComfyUI beside the pinned one.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 from .console import SetupError, say
+from .pins import NEWEST_PAGE
+from .venvs import pip
 
-VARIABLE = "PUSA_CHROMIUM"
+VARIABLE, PAGE = "PUSA_CHROMIUM", "PUSA_NEWEST_PAGE"
+INSIDE = "comfyui_frontend_package/static/"  # of the package that holds the page
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge")
 PLACES = {
     "darwin": (
@@ -113,3 +121,31 @@ def _run(title: str, command: list, log: Path) -> bool:
             file.write(f"{error}\n")
             return False
     return done.returncode == 0
+
+
+def newest_page(venv: Path, root: Path, log: Path) -> str:
+    """The folder for ComfyUI's `--front-end-root`, made in the cache if need be; empty where the package cannot be had.
+
+    Args:
+        venv: an environment with pip.
+        root: the cache.
+    """
+    folder = root / "page" / NEWEST_PAGE.version
+    if folder.exists():
+        return str(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
+    try:
+        requirement = work / "page.txt"
+        requirement.write_text(NEWEST_PAGE.requirement + "\n", encoding="utf-8")
+        what = ["--require-hashes", "-r", requirement, "--no-deps", "--only-binary", ":all:", "-d", work]
+        pip(venv, f"Downloading ComfyUI's page {NEWEST_PAGE.version}", ["download", *what], log)
+        with zipfile.ZipFile(next(work.glob("*.whl"))) as archive:
+            archive.extractall(work, [name for name in archive.namelist() if name.startswith(INSIDE)])
+        if not folder.exists():  # another run has made it meanwhile
+            os.replace(work / INSIDE, folder)
+    except SetupError:
+        return ""
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return str(folder)

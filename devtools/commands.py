@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 
-from cli.graph.demo import TASKS
+from cli.demo.tasks import TASKS
 
 from . import browser
 from .console import SetupError, say
 from .pins import COMFYUI, DEFAULT_COMFYUI
-from .places import REPOSITORY
+from .places import REPOSITORY, cache_root
 from .setup import Host, set_up
 from .weights import download as weights
 
+MOST_PROCESSES = 4  # of the tests
 DESCRIPTION = """\
 Develop Pusa for ComfyUI. Every command first makes everything ready: a pinned ComfyUI and a virtual environment with
 PyTorch, in a per-user cache that all clones share. The first time that takes some minutes and several GB; afterwards
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     usage, names = "bench [NAME] [-- ARGUMENTS ...]", ", ".join(measurements())
     bench = add("bench", usage, "measure what a vector of timesteps costs into benchmarks/RESULTS.md, or run one measurement")
     bench.add_argument("name", nargs="?", help=f"one of {names}; without it, all that go into RESULTS.md")
+    add("readme", "readme", "write the parts of README.md that are computed, or follow from the files")
     add("setup", "setup", "only make everything ready")
     return top
 
@@ -127,7 +129,6 @@ def setup(host: Host, arguments, behind) -> int:
 
 def demo(host: Host, arguments, behind) -> int:
     """A task of the embedded model."""
-    place(host, "models")
     return hand_over([host.python, "-m", "cli.demo", host.base, "--task", arguments.task, "--seed", str(arguments.seed)], host)
 
 
@@ -136,15 +137,25 @@ def test(host: Host, arguments, behind) -> int:
     wanted = not behind or any("browser" in argument for argument in behind)
     if path := browser.ready(host.python, host.base / "browser.log") if wanted else browser.installed():
         os.environ[browser.VARIABLE] = path
-    return hand_over([host.python, "-m", "pytest", *pytest_arguments(behind)], host)
+    if wanted and path:
+        os.environ.setdefault(browser.PAGE, browser.newest_page(host.venv, cache_root(), host.base / "browser.log"))
+    cores = os.cpu_count() or 1
+    arguments = pytest_arguments(behind, cores)
+    if len(arguments) > len(behind):  # more threads than cores cost far more than they bring
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores // min(cores, MOST_PROCESSES)))
+    return hand_over([host.python, "-m", "pytest", *arguments], host)
 
 
-def pytest_arguments(given: list) -> list:
-    """The given arguments, and `tests` unless they name a file or folder in there."""
+def pytest_arguments(given: list, cores: int) -> list:
+    """The given arguments, and all tests unless they name a file or folder of them.
+
+    All tests are spread over processes, file by file: one a core, four at most, because each takes some GB.
+    """
     tests = REPOSITORY / "tests"
     paths = [REPOSITORY / argument.split("::")[0] for argument in given]
-    named = any(path.exists() and path.resolve().is_relative_to(tests) for path in paths)
-    return given if named else [*given, "tests"]
+    if any(path.exists() and path.resolve().is_relative_to(tests) for path in paths):
+        return given
+    return [f"--numprocesses={min(cores, MOST_PROCESSES)}", "--dist=loadfile", *given, "tests"]
 
 
 def workflows(host: Host, arguments, behind) -> int:
@@ -160,8 +171,6 @@ def serve(host: Host, arguments, behind) -> int:
     """A ComfyUI in the foreground."""
     from cli.server import cpu_arguments, free_port, server_command
 
-    place(host, "models", "input")
-    shutil.copytree(REPOSITORY / "assets" / "input", host.base / "input", dirs_exist_ok=True)
     port = arguments.port or free_port(preferred=8188)
     extra = [*cpu_arguments(host.python), *behind]
     say(f"ComfyUI will answer at http://127.0.0.1:{port} in some seconds; Ctrl+C stops it.")
@@ -189,6 +198,11 @@ def bench(host: Host, arguments, behind) -> int:
     return hand_over([host.python, "-m", f"benchmarks.{arguments.name}", *behind], host)
 
 
+def readme(host: Host, arguments, behind) -> int:
+    """The computed parts of README.md."""
+    return hand_over([host.python, "-m", "benchmarks.card", "--write"], host)
+
+
 def measurements() -> list:
     """Files and rooms in benchmarks/ that are a command of their own, without suffix."""
     folder = REPOSITORY / "benchmarks"
@@ -198,14 +212,8 @@ def measurements() -> list:
 
 COMMANDS = {
     "setup": setup, "demo": demo, "test": test, "serve": serve, "run": run, "download": download, "bench": bench,
-    "workflows": workflows,
+    "workflows": workflows, "readme": readme,
 }  # fmt: skip
-
-
-def place(host: Host, *folders: str) -> None:
-    """Put folders of the embedded model where the server looks for them."""
-    for folder in folders:
-        shutil.copytree(REPOSITORY / "assets" / "nano" / folder, host.base / folder, dirs_exist_ok=True)
 
 
 def hand_over(command: list, host: Host, folder=REPOSITORY) -> int:

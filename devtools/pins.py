@@ -8,10 +8,14 @@ from dataclasses import dataclass
 TORCH = ("torch==2.12.0", "torchvision==0.27.0")
 TRAINING = ("accelerate==1.15.0", "peft==0.21.2")  # the extra `train` of pyproject.toml
 BROWSER = ("playwright==1.65.2",)
-TESTS = ("pytest==9.2.0", "hypothesis==6.170.15", "diffusers==0.42.1", "ruff==0.17.5", *BROWSER, *TRAINING)
+PYTEST = ("pytest==9.2.0", "pytest-xdist==3.8.0")
+OPTIMISERS = ("bitsandbytes==0.50.2", "torchao==0.18.0")  # the trainer finds them by name where they are installed
+CLUSTER = ("ray==2.60.0", "s3fs==2026.9.0", "moto[server]==5.2.5")  # the extra `ray`, and a bucket on this machine
+MORE = (*BROWSER, *TRAINING, *OPTIMISERS, *CLUSTER)
+TESTS = (*PYTEST, "hypothesis==6.170.15", "diffusers==0.42.1", "ruff==0.17.5", *MORE)
 if sys.version_info < (3, 11):
     # The last ones that run on Python 3.10.
-    TESTS = ("pytest==9.2.0", "hypothesis==6.168.5", "diffusers==0.41.0", "ruff==0.17.5", *BROWSER, *TRAINING)
+    TESTS = (*PYTEST, "hypothesis==6.168.5", "diffusers==0.41.0", "ruff==0.17.5", *MORE)
 # Installed by `dev.py download` where nothing of the above has brought it along.
 DOWNLOAD = ("huggingface_hub==2.4.0",)
 
@@ -40,6 +44,20 @@ class ComfyUIPin:
         return f"{self.version}-{self.sha256[:8]}"
 
 
+@dataclass(frozen=True)
+class PagePin:
+    """A version of ComfyUI's page."""
+
+    version: str
+    sha256: str
+
+    @property
+    def requirement(self) -> str:
+        """A line of a requirements file, with its hash."""
+        return f"comfyui-frontend-package=={self.version} --hash=sha256:{self.sha256}"
+
+
+NEWEST_PAGE = PagePin("1.58.1", "37912597537a731a8f421179618a736c24184c5bdbfa327f38b2fb7c291852d9")
 COMFYUI = {
     pin.version: pin
     for pin in (

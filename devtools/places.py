@@ -54,6 +54,14 @@ def prepare_base(base: Path, repository: Path = REPOSITORY) -> Path:
     return base
 
 
+def copy_comfyui(checkout: Path, folder: Path, repository: Path = REPOSITORY) -> Path:
+    """Make `folder` a ComfyUI as a user installs it: a copy of a checkout with a link to `repository` and the embedded model."""
+    left = {".git", "models", "input", "output", "user", "temp", "tests", "tests-unit"}  # of its root: it has more of these names
+    shutil.copytree(checkout, folder, ignore=lambda here, names: left & {*names} if Path(here) == checkout else {"__pycache__"})
+    shutil.copytree(repository / "assets" / "nano" / "models", folder / "models")
+    return prepare_base(folder, repository)
+
+
 def _link_folder(link: Path, target: Path) -> None:
     if sys.platform != "win32":
         link.unlink(missing_ok=True)

@@ -33,6 +33,9 @@ RENOISE_TIP = (
     "once noises the frames with the clip and denoises them with it. always keeps them as given and shows them to the model with "
     "fresh noise in every step, the multiplier being its level (SkyReels-V2: 0.02). steps does so in the first steps, then clean."
 )
+PICTURE_WORDS = [
+    "image to video", "i2v", "wan i2v", "animate picture", "start end frames", "first last frame", "keyframe", "flf2v", "inbetween",
+]  # fmt: skip
 OUTPUT_TIP = "The condition frames with their positions and multipliers, for a sampler or the next condition node."
 
 
@@ -104,7 +107,7 @@ class PusaKeyframes(io.ComfyNode):
                 "Places pictures on the timeline of a video: one at frame 0 is image-to-video, two at 0 and last are "
                 "start and end frames, more are keyframes."
             ),
-            search_aliases=["image to video", "i2v", "start end frames", "first last frame", "keyframe", "flf2v", "inbetween"],
+            search_aliases=PICTURE_WORDS,
             inputs=[
                 io.Vae.Input("vae", tooltip=VAE_TIP),
                 io.Latent.Input("latent", tooltip=LATENT_TIP),

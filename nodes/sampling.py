@@ -4,6 +4,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..pusa_model import sampling
+from ..pusa_model.actors import raylight
 from ..pusa_model.families.lookup import counted_otherwise, of_model
 from ..pusa_model.guards import remarks
 from ..schedulers import flow_match_sigmas
@@ -13,6 +14,7 @@ SHIFT_TIP = (
     "Timestep shift of the model; replaces an earlier one. Pusa uses 5, more keeps the noise high for longer. Mochi's scheduler "
     "linear_quadratic takes none."
 )
+RayActors = io.Custom("RAY_ACTORS")  # raylight's
 ONE_MODEL_TIP = "A Wan model with the Pusa LoRA; Wan2.2 5B, SkyReels-V2 DF and Mochi (Pusa V0.5) need none."
 MODEL_TIP = (
     "The Wan model with the Pusa LoRA; Wan2.2 5B, SkyReels-V2 DF and Mochi (Pusa V0.5) need none. For Wan2.2 A14B the high-noise "
@@ -195,6 +197,51 @@ class PusaApplyCondition(io.ComfyNode):
         for text in filter(None, said):
             warner(cls)(text)
         return io.NodeOutput(*prepared)
+
+
+class PusaApplyConditionRaylight(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="PusaApplyConditionRaylight",
+            display_name="Apply Condition (Pusa, raylight)",
+            category=CATEGORY,
+            description=(
+                "Puts a condition into the models of raylight's actors, which sample one clip on several GPUs, in place of an "
+                "earlier condition. It is there where the node pack raylight is."
+            ),
+            search_aliases=["raylight", "several gpus", "ray actors", "xfuser", "sequence parallel"],
+            inputs=[
+                RayActors.Input("ray_actors", tooltip="The actors of raylight with a model, from Load Diffusion Model (Ray)."),
+                io.Latent.Input("latent", tooltip="The latent to sample, of the size the condition was made for."),
+                PusaCondition.Input("condition", tooltip="The condition frames."),
+                shift_input(SHIFT_TIP + " A model sampling node of raylight behind this one replaces the shift in turn."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                RayActors.Output(
+                    "actors_out",
+                    display_name="ray_actors",
+                    tooltip="The same actors; their models sample every frame at its level.",
+                ),
+                io.Latent.Output(
+                    "latent_out", display_name="latent", tooltip="The latent with the condition frames in place; sample this."
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **given) -> float:
+        """Never that of an earlier run: an actor holds one condition, and ComfyUI does not know which."""
+        return float("nan")
+
+    @classmethod
+    @named_errors
+    def execute(cls, ray_actors, latent, condition, shift) -> io.NodeOutput:
+        placed, said = raylight.apply(ray_actors, latent, condition, shift, cls.define_schema().display_name)
+        for text in said:
+            warner(cls)(text)
+        return io.NodeOutput(ray_actors, placed)
 
 
 class PusaScheduler(io.ComfyNode):

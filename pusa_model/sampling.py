@@ -153,7 +153,7 @@ def sample(
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     switch = expert_switch(sigmas, boundary) if model_low is not None else len(sigmas) - 1
     done, total = progress or (0, len(sigmas) - 1)
-    callback = latent_preview.prepare_callback(models[0], total)
+    callback, seen = latent_preview.prepare_callback(models[0], total), previewed(condition)
     for expert, scale, first, last in zip(models, guidance, (0, switch), (switch, len(sigmas) - 1)):
         if first == last:
             continue
@@ -167,7 +167,7 @@ def sample(
             negative,
             samples,
             noise_mask=latent.get("noise_mask"),
-            callback=_from_step(callback, done + first, total),
+            callback=_from_step(callback, done + first, total, seen),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=seed,
         )
@@ -175,6 +175,20 @@ def sample(
     return with_samples(latent, samples)
 
 
-def _from_step(callback, first: int, total: int):
-    """A sampler callback whose steps count on from ``first`` on one progress bar of ``total`` steps."""
-    return lambda step, denoised, x, _: callback(first + step, denoised, x, total)
+def previewed(condition: Condition | None) -> int:
+    """The latent frame that a preview shows: the middle one of those that are made, as given ones stand still; else the first."""
+    if condition is None:
+        return 0
+    vector = condition.vector()
+    freest = (vector == vector.max()).nonzero().flatten().tolist()
+    return freest[len(freest) // 2]
+
+
+def _from_step(callback, first: int, total: int, seen: int):
+    """A sampler callback whose steps count on from ``first`` on one progress bar of ``total`` steps.
+
+    Args:
+        seen: the latent frame of the preview. ComfyUI shows the first that it is given; previews of other packs that move show all,
+            so the frames before it go to the end.
+    """
+    return lambda step, denoised, x, _: callback(first + step, denoised.roll(-seen, 2) if seen else denoised, x, total)

@@ -1,5 +1,6 @@
 """A real ComfyUI inside this process, on the CPU, and the pack loaded the way ComfyUI loads it: as a package by path."""
 
+import asyncio
 import importlib.util
 import os
 import sys
@@ -25,6 +26,20 @@ def start() -> None:
 
     if hasattr(os, "register_at_fork"):  # tests kill forked children, in which the threads of OpenMP are gone
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def passed(node, given: dict) -> dict:
+    """Arguments of a node as ComfyUI passes them: each in a list, to a node that takes lists."""
+    return {name: [value] for name, value in given.items()} if node.define_schema().is_input_list else given
+
+
+def all_nodes() -> list:
+    """The nodes of the pack, those for other packs among them; its folders are registered."""
+    from pusa.nodes import FOR_OTHER_PACKS
+
+    extension = asyncio.run(load_pack().comfy_entrypoint())
+    asyncio.run(extension.on_load())
+    return list(dict.fromkeys([*asyncio.run(extension.get_node_list()), *FOR_OTHER_PACKS]))
 
 
 def load_pack():

@@ -24,7 +24,7 @@ CONFIG = INDEX["weights"]["config"]
 WholeVAE = comfy.ldm.genmo.vae.model.VideoVAE
 
 
-def model(config: dict = CONFIG, weights: dict[str, torch.Tensor] | None = None):
+def model(config: dict = CONFIG, weights: dict[str, torch.Tensor] | None = None, operations=comfy.ops.manual_cast):
     """MODEL of ComfyUI's own Mochi at the sizes of the reference network, in float32.
 
     The class takes a video MLP of one width only, so each block gets one of the same class at the width of the file.
@@ -34,13 +34,11 @@ def model(config: dict = CONFIG, weights: dict[str, torch.Tensor] | None = None)
     settings = {"image_model": "mochi_preview", "learn_sigma": False, "attend_to_padding": False, "use_t5": True}
     about = comfy.supported_models.GenmoMochi(known | settings | {"mlp_ratio_x": ratio})
     about.set_inference_dtype(torch.float32, None)
-    about.custom_operations = comfy.ops.manual_cast
+    about.custom_operations = operations
     built = about.get_model({}, "")
     width = config["hidden_size_x"]
     for block in built.diffusion_model.blocks:
-        block.mlp_x = FeedForward(
-            width, int(width * config["mlp_ratio_x"]), 256, None, dtype=torch.float32, operations=comfy.ops.manual_cast
-        )
+        block.mlp_x = FeedForward(width, int(width * config["mlp_ratio_x"]), 256, None, dtype=torch.float32, operations=operations)
     stored = load_file(FOLDER / INDEX["weights"]["file"]) if weights is None else weights
     built.diffusion_model.load_state_dict({key: value.float() for key, value in stored.items()}, strict=True)
     built.eval()

@@ -2,6 +2,8 @@
 
 import comfy.latent_formats
 import torch
+from comfy_extras import nodes_custom_sampler as custom
+from pusa.nodes import PusaApplyCondition, PusaSchedule
 from pusa.pusa_model import sampling
 from pusa.pusa_model.timeline import placing as timeline
 
@@ -41,3 +43,29 @@ def watch_network(model, seen: list) -> None:
         return forward(x, t, *args, **kwargs)
 
     network.forward_orig = watched
+
+
+def scheduled(kind="delay", condition=None, latent=None, sigmas=None, **changes):
+    """(condition, clock) of Schedule (Pusa)."""
+    latent = latent or empty()
+    settings = dict(lag=2, block=1, order="forward", steps=4, shift=5.0) | changes
+    return tuple(PusaSchedule.execute(latent, kind, condition=condition, sigmas=sigmas, **settings).args)
+
+
+class Given:
+    """A noise source with a fixed draw."""
+
+    def __init__(self, noise, seed=7):
+        self.noise, self.seed = noise, seed
+
+    def generate_noise(self, latent):
+        return self.noise
+
+
+def advanced(model, condition, clock, positive, negative, latent=None, cfg=1.0, sampler="euler", noise=None, seed=7):
+    latent = latent or empty()
+    ours, target = PusaApplyCondition.execute(model, latent, condition, 5.0)
+    guider = custom.CFGGuider.execute(ours, positive, negative, cfg)[0]
+    noise = custom.Noise_RandomNoise(seed) if noise is None else Given(noise, seed)
+    chosen = custom.KSamplerSelect.execute(sampler)[0]
+    return custom.SamplerCustomAdvanced.execute(noise, guider, chosen, clock, target)[0]["samples"]

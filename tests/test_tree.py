@@ -20,7 +20,7 @@ ARROWS = {
     "pusa_model": {"schedulers"},
     "nodes": {"pusa_model", "schedulers"},
     "hosting": set(),
-    "training": {"pusa_model", "schedulers", "hosting"},
+    "training": {"nodes", "pusa_model", "schedulers", "hosting"},
     "cli": {"hosting"},
     "devtools": {"hosting", "cli"},
     "benchmarks": {"hosting", "cli", "devtools", "training"},
@@ -28,7 +28,7 @@ ARROWS = {
 }
 """What the rooms at the top may import of the others. Programs reach the pack through ``hosting.process.pack_module``."""
 
-LAYERS = ({"storage"}, {"families", "paths"}, {"lora", "network", "prompts"}, {""}, {"timeline"}, {"video"})
+LAYERS = ({"storage"}, {"families", "paths"}, {"lora", "network", "prompts"}, {""}, {"timeline"}, {"video"}, {"actors"})
 """The rooms of pusa_model; "" are the files of the method. A room imports from those before it and from itself."""
 
 
@@ -53,11 +53,20 @@ def test_a_program_ends_with_its_start(path):
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
 def test_a_room_can_be_seen_at_a_glance(room):
-    """Few files beside those that begin it and start it, and a line that says what lives there."""
-    files = {path.name for path in SOURCES if path.parent == room} - {"__init__.py", "__main__.py"}
+    """Few files beside the one that begins it, and a line that says what lives there."""
+    files = {path.name for path in SOURCES if path.parent == room} - {"__init__.py"}
     assert len(files) <= FILES, sorted(files)
     begins = room / "__init__.py"
     assert room == ROOT or begins.is_file() and ast.get_docstring(ast.parse(begins.read_text()))
+
+
+def test_the_map_of_the_house_names_every_room_at_the_top():
+    """Those without Python too. A room says in CONTRIBUTING what lives there."""
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    rooms = {name.split("/")[0] for name in names if "/" in name and not name.startswith(".")}
+    layout = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## ")[1]
+    cells = re.findall(r"^\| ((?:`[\w/]+/`(?:, )?)+)", layout, re.M)
+    assert rooms <= {path.split("/")[0] for cell in cells for path in re.findall(r"`([^`]+)`", cell)}
 
 
 def imported(path):

@@ -26,6 +26,7 @@ from safetensors.torch import save_file  # noqa: E402
 WIDTH = 128
 TEXT_WIDTH = 4096
 LORA_TARGETS = ("q", "k", "v", "o")
+WAN22_VAE = {"dim": 8, "dec_dim": 8, "num_res_blocks": 1}
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -94,13 +95,18 @@ def wan22_model(seed: int = 0):
     return wan_model(wan_weights(seed, channels=48, out_dim=48))
 
 
+def wan22_vae_weights(seed: int = 5) -> dict[str, torch.Tensor]:
+    """State dict of a VAE like that of Wan2.2 TI2V 5B, of width 8, with random weights."""
+    config = {"z_dim": 48, "dim_mult": [1, 2, 4, 4], "temperal_downsample": [False, True, True]} | WAN22_VAE
+    return randomised(comfy.ldm.wan.vae2_2.WanVAE(**config).state_dict(), seed)
+
+
 def wan22_vae(seed: int = 5):
     """VAE like that of Wan2.2 TI2V 5B, of width 8, in float32. ComfyUI builds it at one width only."""
-    whole, small = comfy.ldm.wan.vae2_2.WanVAE, {"dim": 8, "dec_dim": 8, "num_res_blocks": 1}
-    config = {"z_dim": 48, "dim_mult": [1, 2, 4, 4], "temperal_downsample": [False, True, True]} | small
-    comfy.ldm.wan.vae2_2.WanVAE = lambda **given: whole(**given | small)
+    weights, whole = wan22_vae_weights(seed), comfy.ldm.wan.vae2_2.WanVAE
+    comfy.ldm.wan.vae2_2.WanVAE = lambda **given: whole(**given | WAN22_VAE)
     try:
-        return comfy.sd.VAE(sd=randomised(whole(**config).state_dict(), seed), dtype=torch.float32)
+        return comfy.sd.VAE(sd=weights, dtype=torch.float32)
     finally:
         comfy.ldm.wan.vae2_2.WanVAE = whole
 

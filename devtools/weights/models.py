@@ -44,13 +44,14 @@ def _lora(repository: str, name: str, note: str) -> ModelFile:
     return ModelFile(repository, name, "loras", name, note)
 
 
-def _lightning(expert: str, note: str) -> ModelFile:
-    """One half of LightX2V's pair, which has equal names for all its models: ours says which one it is."""
-    folder, name = "Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1", f"{expert}_noise_model.safetensors"
-    return ModelFile("lightx2v/Wan2.2-Lightning", f"{folder}/{name}", "loras", f"{folder}_{name}", note)
-
-
 _WAN21, _WAN22, _MOCHI = "Wan_2.1_ComfyUI_repackaged", "Wan_2.2_ComfyUI_Repackaged", "mochi_preview_repackaged"
+
+
+def _lightx2v(expert: str, note: str) -> ModelFile:
+    """One half of LightX2V's pair V1.1, under the name that ComfyUI's own templates have."""
+    return _repackaged(_WAN22, "loras", f"wan2.2_t2v_lightx2v_4steps_lora_v1.1_{expert}_noise.safetensors", note)
+
+
 _V05, _HALVES = "pusa_v0_dit.safetensors", ("encoder.safetensors", "decoder.safetensors")
 _DIT, _TEXT, _VAE = "diffusion_models", "text_encoders", "vae"
 
@@ -74,8 +75,8 @@ MODELS = {
         _lora("RaphaelLiu/Pusa-Wan2.2-V1", "low_noise_pusa.safetensors", "Pusa LoRA for low noise, strength 1.4"),
     ),
     "lightx2v": (
-        _lightning("high", "4 steps at cfg 1 for high noise"),
-        _lightning("low", "4 steps at cfg 1 for low noise, and for Wan2.1"),
+        _lightx2v("high", "4 steps at cfg 1 for high noise"),
+        _lightx2v("low", "4 steps at cfg 1 for low noise, and for Wan2.1"),
     ),
     "wan22_5b": (
         _repackaged(_WAN22, _DIT, "wan2.2_ti2v_5B_fp16.safetensors", "Wan2.2 TI2V 5B; it needs no LoRA"),

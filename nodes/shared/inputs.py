@@ -22,15 +22,24 @@ def check_inputs(schema: io.Schema, values: dict[str, Any]) -> None:
     """Refuse arguments of `execute` that no run can use.
 
     Args:
-        values: what was given, by input id; None for an optional socket that is not connected.
+        values: what was given, by input id; None for an optional socket that is not connected. Of a node that takes lists, each
+            of them.
 
     Raises:
         InputError: names the input, what it is, and what is allowed.
     """
     for each in schema.inputs:
         open_socket = each.optional and not isinstance(each, io.WidgetInput) and values.get(each.id) is None
-        if each.id in values and not open_socket:
+        if each.id not in values or open_socket:
+            continue
+        if not schema.is_input_list:
             _check(each, each.id, values[each.id])
+            continue
+        items = _must_be(values[each.id], list, each.id, "a list")
+        if not items:
+            raise InputError(f"`{each.id}` is an empty list. What comes before has made nothing.")
+        for number, item in enumerate(items):
+            _check(each, each.id if len(items) == 1 else f"{each.id}, item {number}", item)
 
 
 def _check(each: io.Input, name: str, value: Any) -> None:

@@ -79,6 +79,18 @@ def of_model(model) -> Family | None:
     return None
 
 
+def of_network(network) -> Family:
+    """The family of a network by itself, whatever a program has wrapped its class in; Wan where no record has it.
+
+    Families that the name of a file alone tells apart are one here.
+    """
+    kinds = {kind.__name__ for kind in type(network).__mro__}
+    for family in FAMILIES:
+        if not family.marks and kinds & family.networks.keys() and latent_channels(network) == family.channels:
+            return family
+    return WAN
+
+
 def network_record(model) -> Network:
     """How a vector of timesteps reaches the network of a MODEL that ``check_model`` takes."""
     record, network = of_model(model).networks[network_class(model).__name__], network_of(model)

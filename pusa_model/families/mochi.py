@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from ...schedulers import InputError
+from .exchanged import exchange
 
 FORWARD = "diffusion_model.forward"
 END = 1  # tokens of an empty prompt: the end alone, to which ComfyUI gives a mask of 1
@@ -53,7 +54,7 @@ def exchange_forward(patched, wrappers: Sequence[Callable] = ()) -> None:
             f"another node has replaced `{FORWARD}` of the model, which Mochi's timesteps and empty prompts need here. Remove the "
             "node that patches the model, or sample without a condition and with a negative prompt."
         )
-    patched.add_object_patch(FORWARD, partial(forward, patched.model.diffusion_model, list(wrappers)))
+    exchange(patched, FORWARD, forward, list(wrappers))
 
 
 def forward(

@@ -43,6 +43,9 @@ class Family:
         tiles: of its frames, what a VAE decodes at a time where a clip takes more memory than there is: ``tile_size``, ``overlap``,
             ``temporal_size`` and ``temporal_overlap`` of VAE Decode (Tiled); None leaves that to the VAE.
         marks: what the name of a model file holds, where nothing inside the file tells.
+        embedding: the weight of its networks that makes tokens of a latent, [width, channels, ...].
+        targets: linear layers of the blocks that a LoRA is trained on, by the ends of their names.
+        trained: of the 1000 levels of its schedule, how many are trained on, from the highest on.
     """
 
     name: str
@@ -67,6 +70,9 @@ class Family:
     whole: Callable[[Any], None] | None = None
     tiles: tuple[int, int, int, int] | None = None
     marks: tuple[str, ...] = ()
+    embedding: str = "patch_embedding.weight"
+    targets: tuple[str, ...] = ("q", "k", "v", "o", "ffn.0", "ffn.2")
+    trained: int = 1000
 
     @property
     def channels(self) -> int:
@@ -77,6 +83,11 @@ class Family:
     def grid(self) -> int:
         """Pixels of a patch of the network, which a side of the video is a multiple of."""
         return 2 * self.ratio
+
+    @property
+    def own_forward(self) -> bool:
+        """Whether its networks are run by a forward of this pack, in place of their own."""
+        return all(network.own_forward is not None for network in self.networks.values())
 
     @property
     def settings(self) -> str:
@@ -163,6 +174,9 @@ MOCHI = Family(
     encoder=causal_copy,
     whole=check_whole,
     tiles=(256, 64, 60, 24),
+    embedding="x_embedder.proj.weight",
+    targets=("qkv_x", "qkv_y", "proj_x", "proj_y", "w1", "w2"),
+    trained=999,
 )
 """Pusa V0.5, a whole fine-tune of Mochi 1; how its network is reached is in ``mochi.py``, its VAE in ``mochi_vae.py``."""
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
 
 from einops import rearrange
 from torch import Tensor, nn
 
 from ...schedulers import InputError
+from .exchanged import exchange
 
 FORWARDS = tuple(f"diffusion_model.{name}.forward" for name in ("time_embedding", "time_projection"))
 _rows: ContextVar[int | None] = ContextVar("pusa_rows_of_call", default=None)
@@ -35,17 +35,14 @@ def exchange_forwards(patched) -> None:
     Raises:
         InputError: another pack has exchanged them before.
     """
-    network = patched.model.diffusion_model
     taken = [name for name in FORWARDS if name in patched.object_patches]
     if taken:
         raise InputError(
             f"another node has replaced `{taken[0]}` of the model, which per-frame timesteps need here. Remove the node that "
             "patches the model, or sample without a condition."
         )
-    for name, module, forward in zip(
-        FORWARDS, (network.time_embedding, network.time_projection), (embedding_forward, projection_forward)
-    ):
-        patched.add_object_patch(name, partial(forward, module))
+    for name, forward in zip(FORWARDS, (embedding_forward, projection_forward)):
+        exchange(patched, name, forward)
 
 
 @contextmanager

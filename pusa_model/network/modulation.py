@@ -20,6 +20,7 @@ from comfy.model_management import cast_to
 from einops import rearrange
 from torch import Tensor
 
+from ..families.exchanged import exchange
 from .slices import own_rows
 
 IMAGE = "pusa_image_tokens"  # in the options of a call: tokens of a picture before those of the prompt; None where there is none
@@ -114,7 +115,7 @@ def exchange_vace_blocks(patched) -> None:
     for index, block in enumerate(getattr(patched.model.diffusion_model, "vace_blocks", ())):
         name = f"diffusion_model.vace_blocks.{index}.forward"
         if _is(block, VaceWanAttentionBlock) and name not in patched.object_patches:
-            patched.add_object_patch(name, partial(vace_block, block))
+            exchange(patched, name, vace_block)
 
 
 def modulated(

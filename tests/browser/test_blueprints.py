@@ -10,6 +10,7 @@ import host_comfyui
 import pytest
 
 from cli.client import ComfyClient
+from devtools.places import REPOSITORY
 from workflows.source.blueprints import BLUEPRINTS
 from workflows.source.graph import FILES
 from workflows.source.wan import SIZE
@@ -22,8 +23,8 @@ MODELS = {
     "low_noise_model": "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors",
     "high_noise_lora": "high_noise_pusa.safetensors",
     "low_noise_lora": "low_noise_pusa.safetensors",
-    "high_noise_lightx2v": "Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1_high_noise_model.safetensors",
-    "low_noise_lightx2v": "Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1_low_noise_model.safetensors",
+    "high_noise_lightx2v": "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors",
+    "low_noise_lightx2v": "wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors",
     "text_encoder": "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
     "vae": "wan_2.1_vae.safetensors",
 }
@@ -167,7 +168,8 @@ def test_a_blueprint_comes_from_the_library_with_the_inputs_that_a_person_sets(c
 def test_a_blueprint_runs_from_the_page(canvas, base, pictures, name):
     """With the files of the embedded model in place of the official ones; they are chosen on the node."""
     models = base / "models" / "diffusion_models"
-    shutil.copy(models / NANO["high_noise_model"], models / NANO["low_noise_model"])  # one file twice is no pair
+    shipped = REPOSITORY / "assets" / "nano" / "models" / "diffusion_models" / NANO["high_noise_model"]
+    shutil.copy(shipped, models / NANO["low_noise_model"])  # one file twice is no pair
     canvas.nodes2(False)
     place(canvas, name)
     canvas.evaluate(SURROUND, INPUTS[name][0])

@@ -10,12 +10,13 @@ import pytest
 
 from cli.client import ComfyClient
 from devtools.weights.models import MODELS, JoinedFile, ModelFile
-from workflows.source.graph import file_url
+from workflows.source.graph import NOTE, file_url
 from workflows.source.page.build import all_graphs
+from workflows.source.words.titles import TITLES
 
 ROOT = host_comfyui.ROOT
 FOLDER = ROOT / "workflows"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+NAMES = sorted(TITLES)
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 OURS = {"cnr_id": re.search(r'^name = "(.+)"$', PROJECT, re.M)[1], "ver": re.search(r'^version = "(.+)"$', PROJECT, re.M)[1]}
 FILES = {file for files in MODELS.values() for file in files}
@@ -31,7 +32,13 @@ def read(path):
 
 
 def nodes_of(name):
-    return read(FOLDER / f"{name}.json")["nodes"]
+    return read(FOLDER / f"{TITLES[name]}.json")["nodes"]
+
+
+def note_of(name):
+    """The text of a graph's note."""
+    (note,) = [node["widgets_values"][0] for node in nodes_of(name) if node["type"] == "MarkdownNote" and node["title"] == NOTE]
+    return note
 
 
 def ask(server, question):
@@ -59,17 +66,16 @@ def test_the_files_are_what_the_source_says(graph):
     assert {id: node["class_type"] for id, node in twin.items()} == {id: node["class_type"] for id, node in wanted.items()}
     for id, node in wanted.items():
         assert node["inputs"].items() <= twin[id]["inputs"].items(), "run: python dev.py workflows"
-    (note,) = [node for node in nodes_of(graph.name) if node["type"] == "MarkdownNote"]
-    assert note["widgets_values"] == [graph.note], "run: python dev.py workflows"
+    assert note_of(graph.name) == graph.note, "run: python dev.py workflows"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_workflow_has_all_that_belongs_to_it(name, known):
     """Version, twin, thumbnail, note, and the origin of every node."""
-    assert re.fullmatch("[a-z0-9_]+", name)
-    workflow = read(FOLDER / f"{name}.json")
+    assert re.fullmatch("[a-z0-9_]+", name) and re.fullmatch("[A-Za-z0-9_.-]+", TITLES[name])
+    workflow = read(FOLDER / f"{TITLES[name]}.json")
     assert workflow["version"] == 0.4 and (FOLDER / "api" / f"{name}.json").exists()
-    thumbnail = (FOLDER / f"{name}.jpg").read_bytes()
+    thumbnail = (FOLDER / f"{TITLES[name]}.jpg").read_bytes()
     assert thumbnail.startswith(b"\xff\xd8") and len(thumbnail) < 30_000
     types = {node["type"] for node in workflow["nodes"]}
     assert types - {"MarkdownNote"} <= known.keys()
@@ -87,7 +93,7 @@ def test_a_workflow_has_all_that_belongs_to_it(name, known):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_note_says_what_where_and_how(name):
     """What the graph does, its files with links and folders, and three settings that its nodes have."""
-    (note,) = [node["widgets_values"][0] for node in nodes_of(name) if node["type"] == "MarkdownNote"]
+    note = note_of(name)
     assert note.startswith("# ") and "## Files" in note and "Needs the custom node pack **Pusa for ComfyUI**." in note
     assert "`" not in note  # inline code cannot be read in a note of Nodes 2.0
     assert re.findall(r"^(\d)\. ", note.split("## Worth changing")[1], re.M) == ["1", "2", "3"]
@@ -107,7 +113,7 @@ def test_every_loader_knows_its_files(name):
         official = {link for link in LINKS if link[0] in named}
         given = {(model["name"], model["url"], model["directory"]) for model in node["properties"].get("models", [])}
         assert given == official
-        if node["type"].startswith(("UNET", "VAEL", "CLIPL", "PusaM", "PusaLora")) and not name.startswith("demo_"):
+        if node["type"].startswith(("UNET", "VAEL", "CLIPL", "PusaM", "PusaLora")) and "demo_" not in name:
             assert given or named & JOINED.keys()
 
 
@@ -139,8 +145,8 @@ def test_every_node_is_used(known):
 def test_the_templates_are_offered_with_their_pictures(server):
     """ComfyUI lists every workflow under the pack's name and serves its thumbnail."""
     listed = ask(server, lambda client: client.get("/workflow_templates"))
-    assert set(listed["pusa"]) == set(NAMES)
-    for name in NAMES:
-        with urllib.request.urlopen(f"{server.url}/api/workflow_templates/pusa/{name}.jpg") as answer:
+    assert sorted(listed["pusa"]) == sorted(TITLES.values()) == sorted(path.stem for path in FOLDER.glob("*.json"))
+    for title in TITLES.values():
+        with urllib.request.urlopen(f"{server.url}/api/workflow_templates/pusa/{title}.jpg") as answer:
             assert answer.headers["Content-Type"] == "image/jpeg"
-            assert answer.read() == (FOLDER / f"{name}.jpg").read_bytes()
+            assert answer.read() == (FOLDER / f"{title}.jpg").read_bytes()

@@ -9,13 +9,14 @@ import tidy
 
 from devtools.weights.models import MODELS, JoinedFile
 from workflows.source.page.host import make_base, official_files
+from workflows.source.words.titles import TITLES
 
 FOLDER = host_comfyui.ROOT / "workflows"
 # Those that open as a form have tests of their own.
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if not path.stem.startswith("app_"))
+NAMES = sorted(name for name in TITLES if not name.startswith("app_"))
 JOINED = [file for files in MODELS.values() for file in files if isinstance(file, JoinedFile)]
 DEMOS = [name for name in NAMES if name.startswith("demo_")]
-FRAMES = {"demo_extend_ten": 213, "demo_transition": 33, "demo_loop": 28}  # the others make 33
+FRAMES = {"demo_extend_ten": 213, "demo_rolling": 97, "demo_transition": 33, "demo_loop": 48}  # the others make 33
 
 
 def read(path):
@@ -31,15 +32,17 @@ def complaints(editor):
 @pytest.mark.parametrize("nodes2", [False, True], ids=["classic", "nodes2"])
 def test_a_workflow_opens(editor, pictures, name, nodes2):
     """No complaint, no file missing, a tidy picture; it converts to its API twin, and so does what the page saves of it."""
-    workflow = read(FOLDER / f"{name}.json")
+    workflow = read(FOLDER / f"{TITLES[name]}.json")
     twin = read(FOLDER / "api" / f"{name}.json")
     editor.nodes2(nodes2)
-    editor.open(workflow, name)
+    editor.open(workflow, TITLES[name])
     editor.screenshot(pictures / f"{name}-{'nodes2' if nodes2 else 'classic'}.png")
     assert complaints(editor) == [] and editor.missing_models() == []
     assert tidy.faults(workflow, editor.boxes(), editor.groups()) == []
     assert editor.prompt() == twin
-    editor.open(editor.saved(), name)
+    saved = editor.saved()
+    assert tidy.unordered(saved) == []
+    editor.open(saved, TITLES[name])
     assert complaints(editor) == []
     assert editor.prompt() == twin
 
@@ -48,9 +51,9 @@ def test_a_workflow_opens(editor, pictures, name, nodes2):
 def test_a_demo_runs_from_the_page(editor, base, pictures, name):
     """The Run button queues it, a video of the right length lies on the disk and appears in the page, still without overlap."""
     nodes2 = DEMOS.index(name) % 2 == 1
-    workflow = read(FOLDER / f"{name}.json")
+    workflow = read(FOLDER / f"{TITLES[name]}.json")
     editor.nodes2(nodes2)
-    editor.open(workflow, name)
+    editor.open(workflow, TITLES[name])
     outputs = editor.finished(editor.queue())
     (file,) = [file for output in outputs.values() for file in output.get("images", []) if file["filename"].endswith(".mp4")]
     with av.open(str(base / "output" / file["subfolder"] / file["filename"])) as container:
@@ -71,8 +74,8 @@ def test_the_page_asks_nobody_else(editor):
 def test_a_template_opens_by_its_address(editor, server):
     """The link that shares a template leads to its graph."""
     name = "wan22_lightx2v_i2v"
-    editor.visit(f"{server.url}/?template={name}&source=pusa")
-    editor.wait("count => app.graph.nodes.length === count", len(read(FOLDER / f"{name}.json")["nodes"]))
+    editor.visit(f"{server.url}/?template={TITLES[name]}&source=pusa")
+    editor.wait("count => app.graph.nodes.length === count", len(read(FOLDER / f"{TITLES[name]}.json")["nodes"]))
     assert editor.prompt() == read(FOLDER / "api" / f"{name}.json")
 
 
@@ -90,12 +93,12 @@ def without_models(editor, base):
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DEMOS])
 def test_missing_models_are_offered_with_their_addresses(without_models, name):
     """The page lists each file that the graph names, with its folder, and its address unless it has to be joined."""
-    workflow = read(FOLDER / f"{name}.json")
+    workflow = read(FOLDER / f"{TITLES[name]}.json")
     nodes = [node for node in workflow["nodes"] if node["mode"] == 0]
     models = [model for node in nodes for model in node["properties"].get("models", [])]
     wanted = {(model["name"], model["url"], model["directory"]) for model in models}
     values = [value for node in nodes for value in node.get("widgets_values") or []]
     wanted |= {(file.name, None, file.folder) for file in JOINED if file.name in values}
-    without_models.open(workflow, name)
+    without_models.open(workflow, TITLES[name])
     found = {(model["name"], model.get("url"), model.get("directory")) for model in without_models.missing_models()}
     assert found == wanted

@@ -1,5 +1,7 @@
 """Whether a graph looks tidy, from the boxes [x, y, width, height] that the page computes."""
 
+import re
+
 SLACK = 1.5  # for rounded lengths
 
 
@@ -18,6 +20,19 @@ def within(box, frame) -> bool:
     return all(
         frame[axis] <= box[axis] + SLACK and box[axis] + box[axis + 2] <= frame[axis] + frame[axis + 2] + SLACK for axis in (0, 1)
     )
+
+
+def unordered(workflow: dict) -> list:
+    """Nodes whose numbered sockets do not stand together in the order of their numbers, with the names of all."""
+    found = []
+    for node in workflow["nodes"]:
+        names = [slot["name"] for slot in node.get("inputs", [])]
+        numbered = [name for name in names if re.fullmatch(r"\w+\.\D+\d+", name)]
+        first = names.index(numbered[0]) if numbered else 0
+        wanted = sorted(numbered, key=lambda name: (name.split(".")[0], int(re.search(r"\d+$", name)[0])))
+        if names[first : first + len(numbered)] != wanted:
+            found.append((node["type"], names))
+    return found
 
 
 def faults(workflow: dict, boxes: dict, groups: dict) -> list:

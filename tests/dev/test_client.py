@@ -71,7 +71,7 @@ def test_a_video_arrives_on_disk_and_over_http(session, server):
     (file,) = files
     assert (file.node_id, file.subfolder, file.type) == ("save", "video", "output")
     assert file.path(server.base_directory).read_bytes() == content != b""
-    assert [progress.node_type for progress in seen] == ["EmptyImage", "CreateVideo", "SaveVideo"]
+    assert [progress.title for progress in seen] == ["EmptyImage", "CreateVideo", "SaveVideo"]
     assert [progress.fraction for progress in seen] == [0, 1 / 3, 2 / 3]
 
 

@@ -234,17 +234,15 @@ def test_run_hands_signals_on():
     assert result.returncode == -signal.SIGTERM
 
 
-@pytest.mark.parametrize(
-    ("given", "added"),
-    [
-        ([], ["tests"]),
-        (["-k", "nodes"], ["tests"]),
-        (["-x", "tests/dev/test_dev.py::test_advice_fits_the_failure"], []),
-        ([str(ROOT / "tests")], []),
-    ],
-)
-def test_test_runs_everything_unless_a_path_is_given(given, added):
-    assert pytest_arguments(given) == given + added
+@pytest.mark.parametrize("cores, processes", [(1, 1), (2, 2), (64, 4)])
+@pytest.mark.parametrize("given", [[], ["-k", "nodes"]])
+def test_all_tests_are_spread_over_the_cores(given, cores, processes):
+    assert pytest_arguments(given, cores) == [f"--numprocesses={processes}", "--dist=loadfile", *given, "tests"]
+
+
+@pytest.mark.parametrize("given", [["-x", "tests/dev/test_dev.py::test_advice_fits_the_failure"], [str(ROOT / "tests")]])
+def test_tests_that_are_named_run_in_one_process(given):
+    assert pytest_arguments(given, 2) == given
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["demo", "--nonsense"], ["--comfyui", "9.9", "setup"], []])

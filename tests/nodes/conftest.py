@@ -5,6 +5,7 @@ import pytest
 import tiny
 import torch
 from comfy_api.input import LinearCurve
+from pusa.nodes.loaders import PusaModelLoader
 from pusa.pusa_model.prompts import stored as prompts
 from pusa.pusa_model.timeline import encode
 from pusa.pusa_model.timeline import placing as timeline
@@ -19,6 +20,7 @@ def folders(tmp_path, monkeypatch):
         monkeypatch.setitem(folder_paths.folder_names_and_paths, name, ([str(tmp_path / name)], {".safetensors"}))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
     save_file(tiny.lora_weights(), tmp_path / "loras" / "lora.safetensors")
     for name in ("high", "low"):
         save_file(tiny.wan_weights(), tmp_path / "diffusion_models" / f"wan_{name}_noise.safetensors")
@@ -29,7 +31,7 @@ def folders(tmp_path, monkeypatch):
 
 @pytest.fixture
 def arguments(folders, wan, vae, positive, negative):
-    """Of every node: arguments that work, and a change to them that does not."""
+    """Of every node: arguments that work, and a change to them that does not; one of each for a node that takes lists."""
     latent = {"samples": torch.zeros(1, 16, 3, 4, 4), "batch_index": [0]}
     frames = {"samples": torch.randn(1, 16, 2, 4, 4, generator=tiny.seeded(1))}
     pictures = torch.rand(6, 40, 32, 3, generator=tiny.seeded(2))
@@ -115,5 +117,12 @@ def arguments(folders, wan, vae, positive, negative):
             {"base_name": "wan_low_noise.safetensors", "lora_name": "lora.safetensors", "strength": 1.4}
             | {"filename": "merged/wan", "overwrite": True},
             {"lora_name": "other.safetensors"},
+        ),
+        "PusaTrainLora": (
+            {"model": PusaModelLoader.execute("wan_low_noise.safetensors", "default", "none", 1.0).result[0], "latents": frames}
+            | {"positive": positive, "steps": 2, "learning_rate": 1e-4, "rank": 2, "init_lora": "none", "training_seed": 1}
+            | {"run_name": "mine", "resume": True, "batch_size": 1, "grad_accumulation_steps": 1, "p_condition": 0.5}
+            | {"save_every": 0, "gradient_checkpointing": True, "blocks_on_cpu": 0},
+            {"run_name": "a/b"},
         ),
     }

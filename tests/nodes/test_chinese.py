@@ -7,19 +7,18 @@ import json
 import re
 from pathlib import Path
 
+import host_comfyui
 import pytest
 from comfy_api.latest import io
-from pusa.nodes import NODES
-from pusa.pusa_model.prompts.stored import register_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
 DEFAULT, TO, OPTIONAL = "\u9ed8\u8ba4 `{}`", "{:g} \u5230 {:g}", "\u53ef\u9009\u3002"  # default, to, optional
 EMPTY = "\u9ed8\u8ba4\u4e3a\u7a7a"  # empty by default
+GLOSSARY = ROOT / "locales" / "zh" / "glossary.md"
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
-register_folder()
-SCHEMAS = {schema.node_id: schema for schema in (node.define_schema() for node in NODES)}
+SCHEMAS = {schema.node_id: schema for schema in (node.define_schema() for node in host_comfyui.all_nodes())}
 every_node = pytest.mark.parametrize("name", SCHEMAS)
 
 
@@ -59,7 +58,7 @@ def test_every_word_of_a_node_is_translated(name):
 
 
 def test_one_thing_has_one_name():
-    """A glossary: inputs of one id and type are called the same on every node, in Chinese but for what is not translated."""
+    """Inputs of one id and type are called the same on every node, in Chinese but for what is not translated."""
     names = {}
     for schema in SCHEMAS.values():
         for each in schema.inputs:
@@ -67,6 +66,22 @@ def test_one_thing_has_one_name():
     assert all(len(found) == 1 for found in names.values())
     told = {name for found in names.values() for name in found if not CHINESE.search(name)}
     assert told == {"VAE", "Latent", "cfg", "Sigmas"}
+
+
+@every_node
+def test_a_page_says_terms_as_the_glossary_does(name):
+    """Where an item of the English page has a term, that of the Chinese page has one of its words; names of nodes are no terms."""
+    rows = re.findall(r"^\| ([a-z ]+) \| ([^|]+) \|$", GLOSSARY.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) >= 20
+    for ours, theirs in list(zip(sections(page(name, "en")), sections(page(name, "zh"))))[1:3]:  # inputs and outputs
+        english = {item[1]: item[0] for item in re.finditer(r"^- `([^`]+)`.*(?:\n  .*)*", ours, re.MULTILINE)}
+        chinese = bullets(theirs)
+        assert english.keys() == chinese.keys()
+        for key in english:
+            text = re.sub(r"`[^`]*`|\*\*[^*]*\*\*|[A-Z]\w+ \(Pusa\)", "", english[key])
+            for term, words in rows:
+                if re.search(rf"\b{term}s?\b", text, re.IGNORECASE):
+                    assert any(word in chinese[key] for word in words.split("\u3001")), (key, term)
 
 
 @every_node

@@ -10,15 +10,24 @@ import json
 import re
 from pathlib import Path
 
+import folder_paths
 import host_comfyui
 import pusa
 import pytest
+from pusa.nodes import FOR_OTHER_PACKS
 
 CONTRACT = Path(__file__).with_name("contract.json")
 VERSION = re.search(r'^version = "(.+)"$', (host_comfyui.ROOT / "pyproject.toml").read_text(), re.M)[1]
 EXTENSION = asyncio.run(pusa.comfy_entrypoint())
 asyncio.run(EXTENSION.on_load())
-SERVED = {node.GET_SCHEMA().node_id: node.GET_NODE_INFO_V1() for node in asyncio.run(EXTENSION.get_node_list())}
+
+
+def informed(nodes) -> dict:
+    """What ComfyUI serves of some nodes at /object_info."""
+    return {node.GET_SCHEMA().node_id: node.GET_NODE_INFO_V1() for node in nodes}
+
+
+SERVED = informed(asyncio.run(EXTENSION.get_node_list()))
 
 
 def line(id: str, kind: str, optional: bool, options: dict) -> str:
@@ -40,7 +49,8 @@ def lines(info: dict) -> dict:
 
 def test_nodes_change_only_with_the_version(tmp_path):
     kept = CONTRACT.read_text()
-    found = json.dumps({"version": VERSION, "nodes": {name: lines(info) for name, info in SERVED.items()}}, indent=1) + "\n"
+    nodes, optional = ({name: lines(info) for name, info in each.items()} for each in (SERVED, informed(FOR_OTHER_PACKS)))
+    found = json.dumps({"version": VERSION, "nodes": nodes, "optional": optional}, indent=1) + "\n"
     if found == kept:
         return
     new = tmp_path / CONTRACT.name
@@ -48,6 +58,21 @@ def test_nodes_change_only_with_the_version(tmp_path):
     changed = "\n".join(difflib.unified_diff(kept.splitlines(), found.splitlines(), "kept", "found", n=1, lineterm=""))
     first = "raise the version in pyproject.toml and CHANGELOG.md, then " if json.loads(kept)["version"] == VERSION else ""
     pytest.fail(f"The nodes are not those of tests/nodes/{CONTRACT.name}: {first}copy {new} over it.\n{changed}")
+
+
+def test_a_node_for_another_pack_is_there_where_that_pack_is(tmp_path, monkeypatch):
+    """And neither without it nor where it is disabled."""
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", ([str(tmp_path)], set()))
+    assert [node.define_schema().node_id for node in FOR_OTHER_PACKS] == ["PusaApplyConditionRaylight"]
+
+    def served():
+        return informed(asyncio.run(EXTENSION.get_node_list())).keys() - SERVED.keys()
+
+    assert not SERVED.keys() & informed(FOR_OTHER_PACKS).keys() and served() == set()
+    (tmp_path / "raylight.disabled" / "src" / "raylight").mkdir(parents=True)
+    assert served() == set()
+    (tmp_path / "raylight.disabled").rename(tmp_path / "raylight")
+    assert served() == {"PusaApplyConditionRaylight"}
 
 
 def renamed(info):

@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import comfy.utils
+import host_comfyui
 import pusa
 import pytest
 import torch
@@ -44,7 +45,7 @@ def test_a_node_runs_and_leaves_its_inputs_alone(name, arguments):
     given, _ = arguments[name]
     before = snapshot(given)
     with torch.inference_mode():
-        output = NODES[name].execute(**given)
+        output = NODES[name].execute(**host_comfyui.passed(NODES[name], given))
     assert snapshot(given) == before
     assert len(output.result or ()) == len(NODES[name].define_schema().outputs)
 
@@ -85,7 +86,7 @@ def test_an_error_begins_with_the_name_of_the_node(name, arguments):
     given, wrong = arguments[name]
     display_name = NODES[name].define_schema().display_name
     with torch.inference_mode(), pytest.raises(ValueError, match=f"^{re.escape(display_name)}: \\S"):
-        NODES[name].execute(**(given | wrong))
+        NODES[name].execute(**host_comfyui.passed(NODES[name], given | wrong))
 
 
 def test_a_stored_prompt_is_read_again_when_its_file_changes(folders, positive, negative):

@@ -96,7 +96,7 @@ def sources() -> list[Path]:
 def test_every_source_can_be_read_and_shown_on_a_western_windows():
     """Plain UTF-8 without a mark at the start, in characters that code page 1252 has too, so no emoji; Chinese words aside."""
     assert len(sources()) > 50
-    for path in [path for path in sources() if path.stem != "zh"]:
+    for path in [path for path in sources() if "zh" not in (path.stem, path.parent.name)]:
         text = path.read_bytes().decode("utf-8")
         assert not text.startswith("\ufeff"), path
         text.encode("cp1252")

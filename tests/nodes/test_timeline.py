@@ -1,13 +1,11 @@
 """Timeline (Pusa): the same bits as Keyframes and Video Frames, files as they are named, and a line for every mistake."""
 
-import sys
-
 import folder_paths
-import host_comfyui
 import nodes as core
 import pytest
 import torch
 from comfy_api.latest import InputImpl
+from films import gradient, write_film
 from PIL import Image
 from pusa.nodes import PusaKeyframes, PusaTimeline, PusaVideoFrames
 from pusa.nodes.shared import input_files, timeline_route
@@ -16,9 +14,6 @@ from pusa.pusa_model.timeline import encode
 from pusa.schedulers.frame_rate import METHODS
 from pusa.schedulers.timeline import parse_timeline
 from pusa.schedulers.timeline.lines import CHOICES
-
-sys.path.append(str(host_comfyui.ROOT / "tests" / "host"))
-from films import gradient, write_film  # noqa: E402
 
 LENGTH = 25  # frames of the target
 LATENT = {"samples": torch.zeros(1, 16, 7, 8, 8)}

@@ -1,12 +1,15 @@
 """Sigma grids of a run, and how the two experts of Wan2.2 share it."""
 
+import comfy.cli_args
 import comfy.samplers
 import comfy.utils
+import latent_preview
 import pytest
 import sampled
 import tiny
 import torch
 from comfy.patcher_extension import CallbacksMP
+from PIL import Image
 from pusa.pusa_model import sampling
 from pusa.schedulers import InputError, flow_match_sigmas
 from relatives import causal_model
@@ -117,3 +120,31 @@ def test_an_expert_without_steps_is_not_loaded(wan, positive, negative, boundary
         model.add_callback(CallbacksMP.ON_PRE_RUN, lambda patcher, name=name: began.append(name))
     run(wan, positive, negative, empty(), steps=3, model_low=other, boundary=boundary)
     assert began == used
+
+
+@pytest.mark.parametrize("positions", ["0", "0, 4", "4", "0, 1, 3, 4"])
+def test_the_preview_shows_a_frame_that_is_made(wan, positive, negative, monkeypatch, positions):
+    """ComfyUI's previewer takes the first latent frame it is given; a clean given one would look the same in every step."""
+    pictures, latent = [], empty()
+    monkeypatch.setattr(comfy.cli_args.args, "preview_method", comfy.cli_args.LatentPreviewMethod.Latent2RGB)
+    comfy.utils.set_progress_bar_global_hook(lambda value, total, preview, **more: pictures.append(preview[1].tobytes()))
+    try:
+        run(wan, positive, negative, latent, given(latent, positions, "0"))
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+    assert len(pictures) == len(set(pictures)) == 4
+
+
+def test_a_preview_that_moves_is_given_every_frame(wan, positive, negative, monkeypatch):
+    """Other packs put a previewer of their own into ComfyUI, which shows the whole clip."""
+    shapes = []
+
+    class Moving(latent_preview.LatentPreviewer):
+        def decode_latent_to_preview(self, x0):
+            shapes.append(x0.shape)
+            return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr(latent_preview, "get_previewer", lambda device, latent_format: Moving())
+    latent = empty()
+    run(wan, positive, negative, latent, given(latent, "0", "0"))
+    assert set(shapes) == {latent["samples"].shape}

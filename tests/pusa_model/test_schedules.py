@@ -13,41 +13,17 @@ import torch
 from comfy.context_windows import ContextSchedules
 from comfy_extras import nodes_custom_sampler as custom
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-from pusa.nodes import PusaApplyCondition, PusaLatentFrames, PusaSchedule
+from pusa.nodes import PusaApplyCondition, PusaLatentFrames
 from pusa.pusa_model.paths.renoise import fresh_noise
 from pusa.schedulers import InputError, flow_match_sigmas
 from safetensors.torch import load_file
-from sampled import empty, given, random_frames, run
+from sampled import advanced, empty, given, random_frames, run, scheduled
 
 FOLDER = golden.FOLDER / "skyreels"
 FORMAT = comfy.latent_formats.Wan21()
 SAMPLERS = comfy.samplers.SAMPLER_NAMES
 LATENT = empty()
 DELAYS = {"lag 2": dict(lag=2), "lag 1 of blocks": dict(lag=1, block=2), "center": dict(lag=1, order="center")}
-
-
-def scheduled(kind="delay", condition=None, latent=LATENT, sigmas=None, **changes):
-    """(condition, clock) of Schedule (Pusa)."""
-    settings = dict(lag=2, block=1, order="forward", steps=4, shift=5.0) | changes
-    return tuple(PusaSchedule.execute(latent, kind, condition=condition, sigmas=sigmas, **settings).args)
-
-
-class Given:
-    """A noise source with a fixed draw."""
-
-    def __init__(self, noise, seed=7):
-        self.noise, self.seed = noise, seed
-
-    def generate_noise(self, latent):
-        return self.noise
-
-
-def advanced(model, condition, clock, positive, negative, latent=LATENT, cfg=1.0, sampler="euler", noise=None, seed=7):
-    ours, target = PusaApplyCondition.execute(model, latent, condition, 5.0)
-    guider = custom.CFGGuider.execute(ours, positive, negative, cfg)[0]
-    noise = custom.Noise_RandomNoise(seed) if noise is None else Given(noise, seed)
-    chosen = custom.KSamplerSelect.execute(sampler)[0]
-    return custom.SamplerCustomAdvanced.execute(noise, guider, chosen, clock, target)[0]["samples"]
 
 
 def plain_loop(model, table, start, prompt, latents=None):
@@ -150,47 +126,6 @@ def test_a_run_in_pieces_is_the_whole_run(wan, positive, negative, kind, sampler
         assert second.isfinite().all() and torch.equal(second[:, :, 0], whole[:, :, 0])
         if sampler_name == "euler":
             assert (second - whole)[:, :, table_frames].abs().max() < 2e-3
-
-
-def loop_with_fresh_noise(model, condition, start, clean, clock, prompt, seed, until):
-    """The plain loop with frames that are shown with fresh noise and told its level."""
-    x, network, m = start.clone(), model.model.diffusion_model, dict(zip(condition.positions, condition.multipliers))
-    with torch.inference_mode():
-        for row, (level, following) in enumerate(zip(clock, clock[1:])):
-            told = torch.full((1, x.shape[2]), float(level))
-            for index, frame in enumerate(m):
-                share = m[frame] if row < until else 0.0
-                told[0, frame] = share
-                x[:, :, frame] = (1 - share) * clean[:, :, index] + share * fresh_noise(clean[:, :, index], seed, row, frame)
-            x = x + (following - level) * network(x, 1000 * told, prompt[0][0])
-    return x
-
-
-@pytest.mark.parametrize("choice, until", [("always", 99), ("steps", 2)])
-def test_given_frames_with_fresh_noise(wan, positive, negative, choice, until):
-    """Shown at m in every row, told m, returned as they are; the free frames are those of the loop that does it by hand."""
-    frames = random_frames(2)
-    condition = PusaLatentFrames.execute(LATENT, {"samples": frames}, "0, 1", "0.02, 0.3", renoise=choice, renoise_steps=2)[0]
-    result = run(wan, positive, negative, LATENT, condition)
-    start = custom.Noise_RandomNoise(7).generate_noise(LATENT)
-    expected = loop_with_fresh_noise(wan, condition, start, FORMAT.process_in(frames), flow_match_sigmas(4), positive, 7, until)
-    assert torch.equal(result[:, :, :2], frames)
-    assert (FORMAT.process_in(result) - expected)[:, :, 2:].abs().max() < 1e-4
-    assert torch.equal(run(wan, positive, negative, LATENT, condition), result)
-    other = run(wan, positive, negative, LATENT, condition, seed=8)
-    assert not torch.equal(other[:, :, 2:], result[:, :, 2:])
-    for sampler_name in ("heun", "euler_ancestral"):
-        again = run(wan, positive, negative, LATENT, condition, sampler_name=sampler_name, cfg=3.0)
-        assert again.isfinite().all() and torch.equal(again[:, :, :2], frames)
-
-
-def test_once_is_what_it_was(wan, positive, negative):
-    frames = {"samples": random_frames(1)}
-    before = PusaLatentFrames.execute(LATENT, frames, "0", "0.3")[0]
-    named = PusaLatentFrames.execute(LATENT, frames, "0", "0.3", renoise="once", renoise_steps=5)[0]
-    assert torch.equal(run(wan, positive, negative, LATENT, named), run(wan, positive, negative, LATENT, before))
-    free = PusaLatentFrames.execute(LATENT, frames, "0", "1", renoise="always")[0]
-    assert torch.equal(run(wan, positive, negative, LATENT, free), run(wan, positive, negative, LATENT))
 
 
 def test_what_cannot_be_scheduled_is_said(wan, positive, negative):

@@ -17,10 +17,11 @@ from pusa.pusa_model.lora.merge.stream import merge
 from pusa.pusa_model.prompts import stored as prompts
 from pusa.pusa_model.storage import files
 from pusa.pusa_model.storage.files import is_part, write_whole
+from pusa.pusa_model.storage.folders import WholeFolder, remove_folder
 from pusa.pusa_model.video.window_store import load_window, store_window
 from pusa.schedulers import InputError
-from pusa.training.checkpoint import save_checkpoint
 from pusa.training.files import write_tensors
+from pusa.training.keeping.checkpoint import save_checkpoint
 from pusa.training.store import StoreWriter
 from safetensors.torch import save_file
 
@@ -72,6 +73,15 @@ def write_merge(folder: Path) -> None:
     merge(models / "base.safetensors", [(models / "lora.safetensors", 1.0)], models / "merged.safetensors", overwrite=True)
 
 
+def write_folder(folder: Path) -> None:
+    whole = WholeFolder(folder / "folders" / "whole")
+    try:
+        (whole.open() / "file").write_bytes(b"whole")
+        whole.move()
+    finally:
+        whole.close()
+
+
 LATENT = torch.ones(1, 16, 2, 4, 4)
 WRITERS = {
     "merge": write_merge,
@@ -80,6 +90,7 @@ WRITERS = {
     "window of this process": lambda folder: store_window("key", LATENT),
     "checkpoint": lambda folder: save_checkpoint(folder, 1, {"weights": torch.ones(9)}, keep=2),
     "store": write_store,
+    "folder": write_folder,
     "trained": lambda folder: write_tensors(folder / "out" / "trained.safetensors", {"a": torch.ones(9)}, {"made": "here"}),
 }
 
@@ -120,7 +131,7 @@ def test_what_a_killed_writer_leaves_goes_and_what_a_living_one_writes_stays(pla
             assert not parts(place / name), name
 
 
-@pytest.mark.parametrize("name", set(WRITERS) - {"window", "window of this process"})
+@pytest.mark.parametrize("name", sorted(set(WRITERS) - {"window", "window of this process", "folder"}))
 def test_a_disk_that_is_full_is_told_in_words(place, name):
     resource = pytest.importorskip("resource", reason="this system cannot limit the size of a file")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -154,7 +165,7 @@ def test_too_small_a_disk_is_refused_before_anything_is_written(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_or_a_share_of_it_that_fills_up_is_full(tmp_path, number):
-    said = str(files._in_words(OSError(number, os.strerror(number)), tmp_path / "x", "x"))
+    said = str(files.in_words(OSError(number, os.strerror(number)), tmp_path / "x", "x"))
     assert said.startswith("x cannot be written: the disk is full (") and said.endswith(" are free). Make space there.")
 
 
@@ -180,6 +191,19 @@ def test_an_error_of_the_writer_leaves_the_old_file(tmp_path):
     with pytest.raises(KeyError, match="its own"):
         write_whole(path, fail)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_and_removed_as_a_whole(tmp_path):
+    write_folder(tmp_path)
+    path = tmp_path / "folders" / "whole"
+    (path / "old").write_bytes(b"")
+    write_folder(tmp_path)
+    assert [file.name for file in path.iterdir()] == ["file"] and list(path.parent.iterdir()) == [path]
+    with pytest.raises(InputError, match=r"folders.whole cannot be written: the disk is full \(it needs 1000000000.00 GB"):
+        WholeFolder(path, size=10**18).open()
+    remove_folder(path)
+    remove_folder(path)
+    assert not list(path.parent.iterdir())
 
 
 def test_a_part_that_is_taken_for_abandoned_while_it_is_made_is_made_again(tmp_path, monkeypatch):
@@ -211,6 +235,25 @@ def test_what_version_0_2_0_left_goes_when_its_process_is_gone(tmp_path, name):
     fresh.write_bytes(b"")
     write_whole(tmp_path / "y", lambda out: out.write(b"whole"))
     assert fresh.exists(), "the process may be on another machine"
+
+
+def test_a_folder_of_which_a_kill_left_the_rest_goes_and_an_empty_one_may_be_taken_from_its_maker(tmp_path, monkeypatch):
+    rest = tmp_path / ".whole.pusa-0123456789abcdef.part"
+    rest.mkdir()
+    (rest / "file").write_bytes(b"")
+    made = Path.mkdir
+
+    def taken(path, *arguments, **options):
+        made(path, *arguments, **options)
+        if is_part(path.name) and not taken.came:
+            taken.came = True
+            files.remove_abandoned(path.parent)
+
+    taken.came = False
+    monkeypatch.setattr(Path, "mkdir", taken)
+    write_folder(tmp_path)
+    files.remove_abandoned(tmp_path)
+    assert taken.came and [path.name for path in tmp_path.rglob("*")] == ["folders", "whole", "file"]
 
 
 def test_files_of_others_are_left_alone(tmp_path):

@@ -145,6 +145,15 @@ def test_a_clip_may_fill_the_whole_target(vae):
     assert video_frames(vae, pictures(21), frames=21).positions == tuple(range(6))
 
 
+def test_frames_of_noise_1_between_others_are_as_if_not_given(vae):
+    """So a clip is kept at any latent frames, as the official video-to-video writes its latents to its positions."""
+    clip = pictures(21)
+    condition = video_frames(vae, clip, take="start", frames=17, noise="1, 0.2, 1, 1, 0")
+    wanted = timeline.latent_frames(TARGET, vae.encode(clip), "1, 4", "0.2, 0")
+    assert torch.equal(condition.vector(), wanted.vector()) and condition.vector().tolist() != [1.0] * LENGTH
+    assert torch.equal(condition.place(latents(LENGTH)), wanted.place(latents(LENGTH)))
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -1,0 +1,1 @@
+"""A model that lives in other processes: what is done to it there, and how it gets there."""

@@ -59,7 +59,8 @@ def allocated(call: Call) -> int | None:
 def resident(call: Call) -> int | None:
     """Most bytes that this process has resident during a call above those before it, pages of files included; only Linux tells.
 
-    It varies by some tens of MiB, with what the system and the libraries keep.
+    It varies by some tens of MiB, with what the system and the libraries keep. Where large tensors have left free room in the heap
+    (glibc's malloc takes that first), one that comes behind another may count as two: measure in a process that begins with it.
     """
     gc.collect()
     if not CLEAR.exists():

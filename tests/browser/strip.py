@@ -124,6 +124,13 @@ def frame_at(state: dict, frame: float) -> float:
     return x + (frame + 0.5) / LENGTH * width
 
 
+def stepped(editor, keys: str, text: str) -> None:
+    """Undo or redo by keys to a text; the page does that in its own time."""
+    editor.press(keys)
+    editor.wait(f"text => ({STATE})()?.text === text", text)
+    assert agreed(editor)["text"] == text
+
+
 def move(editor, state: dict, line: int, frames: float) -> dict:
     """Drag an item by its middle."""
     x, y = middle(item_at(state, line)["box"])

@@ -219,7 +219,8 @@ def test_a_run_of_another_kind_under_its_name_is_told(run, folders):
     for changes, words in (
         (
             {"resume": False},
-            "output/pusa_training/mine holds a run already (up to step-00000001.pt). Go on with it (`resume`), or give another `run_name`.",
+            "output/pusa_training/mine holds a run already (up to step-00000001.pt). "
+            "Go on with it (`resume`), or give another `run_name`.",
         ),
         ({"rank": 8}, "is of a run on another network: rank (4 then, 8 now)"),
         ({"training_seed": 8}, "is of a run with other settings: seed (7 then, 8 now)"),

@@ -58,3 +58,5 @@ def test_typing_finds_the_task(editor, words):
     editor.evaluate("() => new Promise(done => setTimeout(done, 1500))")  # it searches when one stops typing
     found = editor.wait(SHOWN, words)
     assert {TITLES[name] for name in TYPED[words]} <= set(found)
+    editor.forget()  # no dialog stands before the next graph
+    editor.wait("() => !document.querySelector(\"[role='dialog']\")")

@@ -11,7 +11,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 READY = "() => window.app?.graph !== undefined && window.app.extensionManager?.spinner === false"
-PINIA = "document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia.state.value"
+PINIA = "document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia"
+STORES = f"{PINIA}.state.value"
 CLASSIC_ONLY = """() => {
     const draw = CanvasRenderingContext2D.prototype.fillText;
     window.drawnTexts = new Set();
@@ -173,14 +174,16 @@ class Editor:
         self.wait("on => Boolean(LiteGraph.vueNodesMode) === on", on)
 
     def forget(self) -> None:
-        """Begin a new record of errors, messages and drawn texts."""
+        """Begin a new record of errors, messages and drawn texts, with no dialog open."""
         self.errors.clear()
         self.evaluate(
-            """() => {
-                const { toast } = app.extensionManager;
+            f"""() => {{
+                const {{ toast }} = app.extensionManager;
                 (toast.removeAll ?? toast.dismissAll).call(toast); // the second since frontend 1.58
+                const dialogs = {PINIA}._s.get('dialog');
+                for (const {{ key }} of [...(dialogs?.dialogStack ?? [])]) dialogs.closeDialog({{ key }});
                 drawnTexts.clear();
-            }"""
+            }}"""
         )
 
     def open(self, workflow: dict, name: str) -> None:
@@ -232,11 +235,11 @@ class Editor:
 
     def missing_nodes(self) -> list:
         """Types that the page does not know."""
-        return self.evaluate(f"() => JSON.parse(JSON.stringify({PINIA}.missingNodesError?.missingNodesError?.nodeTypes ?? []))")
+        return self.evaluate(f"() => JSON.parse(JSON.stringify({STORES}.missingNodesError?.missingNodesError?.nodeTypes ?? []))")
 
     def missing_models(self) -> list[dict]:
         """Model files that the page offers to download: name, url, directory, nodeId."""
-        return self.evaluate(f"() => JSON.parse(JSON.stringify({PINIA}.missingModel?.missingModelCandidates ?? []))")
+        return self.evaluate(f"() => JSON.parse(JSON.stringify({STORES}.missingModel?.missingModelCandidates ?? []))")
 
     def messages(self) -> list[str]:
         """What the page says in messages that pop up."""

@@ -1,6 +1,7 @@
 """The peak memory of a training step by PyTorch's allocator, beside what the trainer computes from the shapes.
 
-On a GPU four blocks of the width of Wan 1.3B at 832 x 480, 81 frames; on a CPU a narrow network, and nothing that moves from a GPU.
+Four blocks of the width of Wan 1.3B: on a GPU with clips of 832 x 480, 81 frames, on a CPU with small ones, and nothing that moves
+from a GPU.
 """
 
 from __future__ import annotations
@@ -15,33 +16,37 @@ from ..measure.networks import SIZES, TEXT, WIDTHS
 from ..measure.peaks import allocated
 from ..measure.report import Limit, Table
 
-RANK, BLOCKS = 64, 4
+WIDTH, RANK, BLOCKS = "1.3B", 64, 4
 NEAR = 0.1
+CHECKPOINTED = {"gradient_checkpointing": True}
 SETTINGS = {
     "": {},
-    "--gradient_checkpointing": {"gradient_checkpointing": True},
-    "the same, --activations fp32": {"gradient_checkpointing": True, "activations": "fp32"},
-    "the same, --optimizer sgd": {"gradient_checkpointing": True, "optimizer": "sgd"},
-    "the same, --base_dtype int8": {"gradient_checkpointing": True, "base_dtype": "int8"},
-    "the same, --base_dtype nf4": {"gradient_checkpointing": True, "base_dtype": "nf4"},
+    "--mixed_precision no --activations fp32": {"mixed_precision": "no", "activations": "fp32"},
+    "--gradient_checkpointing": CHECKPOINTED,
+    "the same, --activations fp32": CHECKPOINTED | {"activations": "fp32"},
+    "the same, --mixed_precision no": CHECKPOINTED | {"mixed_precision": "no", "activations": "fp32"},
+    "--gradient_checkpointing --optimizer sgd": CHECKPOINTED | {"optimizer": "sgd"},
+    "--gradient_checkpointing --base_dtype int8": CHECKPOINTED | {"base_dtype": "int8"},
+    "--gradient_checkpointing --base_dtype nf4": CHECKPOINTED | {"base_dtype": "nf4"},
 }
 ON_A_GPU = {
-    "--gradient_checkpointing --offload_activations": {"gradient_checkpointing": True, "offload_activations": True},
-    "the same, --blocks_on_cpu 4": {"gradient_checkpointing": True, "offload_activations": True, "blocks_on_cpu": 4},
+    "--gradient_checkpointing --offload_activations": CHECKPOINTED | {"offload_activations": True},
+    "the same, --blocks_on_cpu 4": CHECKPOINTED | {"offload_activations": True, "blocks_on_cpu": 4},
 }
+HELD = {"bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}  # what the file has
 
 
-def plain(width: str, blocks: int, operations) -> WanModel:
-    """Blocks of some width, in bf16."""
-    about = {"in_dim": 16, "out_dim": 16, "num_layers": blocks, "text_dim": TEXT[1], "dtype": torch.bfloat16}
+def plain(width: str, blocks: int, operations, held: torch.dtype) -> WanModel:
+    """Blocks of some width."""
+    about = {"in_dim": 16, "out_dim": 16, "num_layers": blocks, "text_dim": TEXT[1], "dtype": held}
     return WanModel(**about, **WIDTHS[width], operations=operations)
 
 
-def network(width: str, blocks: int, base_dtype: str) -> tuple[torch.nn.Module, object]:
-    """Blocks with random weights and a LoRA on the CPU, and their outline in bf16 without it."""
+def network(width: str, blocks: int, base_dtype: str, held: torch.dtype = torch.bfloat16) -> tuple[torch.nn.Module, object]:
+    """Blocks with random weights and a LoRA on the CPU, and their outline without it."""
     import comfy.ops
 
-    made = plain(width, blocks, comfy.ops.manual_cast)
+    made = plain(width, blocks, comfy.ops.manual_cast, held)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -52,20 +57,20 @@ def network(width: str, blocks: int, base_dtype: str) -> tuple[torch.nn.Module, 
     linear = sum(size for name, size in inside.items() if quantised.is_taken(name.removesuffix(".weight")))
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     whole, wan = sum(value.nbytes for value in weights.values()), pack_module("pusa_model.families.table").WAN
-    outline = pack_module("training.memory.outline").Outline(wan, shapes, whole, sum(inside.values()), linear)
+    outline = pack_module("training.memory.outline").Outline(wan, shapes, whole, sum(inside.values()), linear, held)
     if base_dtype != quantised.FILE:
-        made = plain(width, blocks, quantised.operations(base_dtype))
+        made = plain(width, blocks, quantised.operations(base_dtype), held)
         made.load_state_dict(weights, strict=False)
     made.requires_grad_(False).train()
     pack_module("training.method.lora").add_lora(made, RANK)
     return made, outline
 
 
-def measured(width: str, blocks: int, shape: tuple[int, ...], options: dict) -> tuple[float, float]:
+def measured(width: str, blocks: int, shape: tuple[int, ...], options: dict, held: torch.dtype) -> tuple[float, float]:
     """Bytes of the second step: (by the allocator, computed), with the weights that lie on the device and without the reserve."""
     budget, run, data = (pack_module(f"training.{name}") for name in ("memory.budget", "run", "data.encoded"))
     settings = pack_module("training.settings").Settings(**{"activations": "bf16", "save_every": 0} | options)
-    made, outline = network(width, blocks, settings.base_dtype)
+    made, outline = network(width, blocks, settings.base_dtype, held)
     clips = data.EncodedDataset.from_tensors(torch.randn(1, *shape), torch.randn(1, 16, TEXT[1]), [0])
     draw = pack_module("training.method.timesteps").draw_levels
     trainer = run.Run(made, clips, settings, None, None, None, draw)
@@ -82,14 +87,17 @@ def measured(width: str, blocks: int, shape: tuple[int, ...], options: dict) -> 
 def table(quick: bool, layers: int | None) -> Table:
     """A row for each setting."""
     gpu = torch.cuda.is_available()
-    width, size = ("1.3B", "832 x 480, 81 frames") if gpu and not quick else ("narrow", "128 x 128, 17 frames")
+    width, size = "narrow" if quick else WIDTH, "832 x 480, 81 frames" if gpu and not quick else "128 x 128, 17 frames"
     shape, blocks = (16, *SIZES[size]), layers or BLOCKS
+    tried = [("bf16", name, options) for name, options in (SETTINGS | (ON_A_GPU if gpu else {})).items()]
+    tried += [("fp8", name, SETTINGS[name]) for name in ("", "--gradient_checkpointing")]
     rows, limits = [], []
-    for name, options in (SETTINGS | (ON_A_GPU if gpu else {})).items():
-        taken, computed = measured(width, blocks, shape, options)
+    for file, name, options in tried:
+        taken, computed = measured(width, blocks, shape, options, HELD[file])
         ratio = taken / computed
-        rows.append([name or "no option", f"{taken / 2**20:.0f} MiB", f"{computed / 2**20:.0f} MiB", f"{ratio:.3f}"])
-        limits.append(Limit(f"how far off is what is computed, {name or 'no option'}", abs(ratio - 1), NEAR))
+        words = name or "no option"
+        rows.append([file, words, f"{taken / 2**20:.0f} MiB", f"{computed / 2**20:.0f} MiB", f"{ratio:.3f}"])
+        limits.append(Limit(f"how far off is what is computed, {file}, {words}", abs(ratio - 1), NEAR))
     notes = () if gpu else ("What lies in RAM instead of on a GPU is not told apart here: no GPU.",)
     title = f"Peak memory of training: {blocks} blocks, width {WIDTHS[width]['dim']}, LoRA of rank {RANK}, {size}"
-    return Table(title, ["options", "measured", "computed", "ratio"], rows, tuple(limits), notes)
+    return Table(title, ["file", "options", "measured", "computed", "ratio"], rows, tuple(limits), notes)

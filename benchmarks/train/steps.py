@@ -30,8 +30,8 @@ PASSES, REST = ("forward", "backward"), ("reading", "optimiser")
 class Clock(AbstractContextManager):
     """Seconds of the parts of a step, told apart by hooks of PyTorch on the network and its optimiser.
 
-    The backward pass begins with the gradient of what the network said: the loss itself is none of the passes. It ends where the
-    optimiser begins, so that the graph of the passes is freed in it.
+    The backward pass begins where it is called for, so that autograd's walk over the graph is in it, and ends where the optimiser
+    begins, so that the graph is freed in it. The loss is none of the passes, but for its gradient.
     """
 
     def __init__(self, network: torch.nn.Module):
@@ -39,12 +39,20 @@ class Clock(AbstractContextManager):
         self._began: dict[str, float] = {}
         self._handles = [
             network.register_forward_pre_hook(lambda *_: self.begin("forward")),
-            network.register_forward_hook(lambda module, given, made: self._forward_done(made)),
+            network.register_forward_hook(lambda *_: self.end("forward")),
             optimizers.register_optimizer_step_pre_hook(lambda *_: self._backward_done()),
             optimizers.register_optimizer_step_post_hook(lambda *_: self.end("optimiser")),
         ]
+        self._backward = torch.Tensor.backward
+
+        def backward(loss: torch.Tensor) -> None:
+            self.begin("backward")
+            self._backward(loss)
+
+        torch.Tensor.backward = backward
 
     def __exit__(self, *exception) -> None:
+        torch.Tensor.backward = self._backward
         for handle in self._handles:
             handle.remove()
 
@@ -62,10 +70,6 @@ class Clock(AbstractContextManager):
         """Seconds of each part since the last call."""
         found, self.parts = dict(self.parts), defaultdict(float)
         return found
-
-    def _forward_done(self, made: torch.Tensor) -> None:
-        self.end("forward")
-        made.register_hook(lambda gradient: self.begin("backward"))
 
     def _backward_done(self) -> None:
         self.end("backward")

@@ -36,14 +36,14 @@ def wan(dtype, operations):
 
 
 def blocks_of_wan(dtype, base_dtype):
-    """Some blocks, with a LoRA, and their outline without it."""
+    """Some blocks in a dtype, or quantised from it, with a LoRA, and their outline without it."""
     made = wan(dtype, comfy.ops.manual_cast)
     made.load_state_dict(tiny.randomised(made.state_dict(), 0))
     weights = made.to(dtype).state_dict()
     inside = {name: value.nbytes for name, value in weights.items() if name.startswith("blocks.")}
     linear = sum(size for name, size in inside.items() if is_taken(name.removesuffix(".weight")))
     whole = sum(value.nbytes for value in weights.values())
-    found = Outline(WAN, {name: tuple(value.shape) for name, value in weights.items()}, whole, sum(inside.values()), linear)
+    found = Outline(WAN, {name: tuple(value.shape) for name, value in weights.items()}, whole, sum(inside.values()), linear, dtype)
     if base_dtype != FILE:
         made = wan(dtype, operations(base_dtype))
         made.load_state_dict(weights, strict=False)
@@ -58,21 +58,32 @@ def clips():
     return EncodedDataset.from_tensors(torch.randn(2, 16, FRAMES, 16, 16, generator=draws), torch.ones(1, 16, 64), [0, 0])
 
 
+NO = {"mixed_precision": "no", "activations": "fp32"}
+SMALL = {"gradient_checkpointing": True}
+
+
 @pytest.mark.parametrize(
-    "options",
+    "held, options",
     [
-        {"gradient_checkpointing": True},
-        {"activations": "fp32", "mixed_precision": "no", "gradient_checkpointing": True, "optimizer": "sgd"},
-        {"activations": "fp32", "mixed_precision": "no"},
-        {"gradient_checkpointing": True, "base_dtype": "int8"},
-        {"gradient_checkpointing": True, "base_dtype": "nf4"},
+        ("bfloat16", SMALL),
+        ("float32", NO | SMALL | {"optimizer": "sgd"}),
+        ("float32", NO),
+        ("bfloat16", SMALL | {"base_dtype": "int8"}),
+        ("bfloat16", SMALL | {"base_dtype": "nf4"}),
+        # Weights of another dtype than the products': autograd keeps the copies.
+        ("bfloat16", NO | SMALL),
+        ("bfloat16", NO),
+        ("bfloat16", {"activations": "fp32"}),
+        ("float16", {"mixed_precision": "no"}),
+        ("float8_e4m3fn", {}),
+        ("float8_e4m3fn", SMALL),
     ],
-    ids=lambda options: " ".join(map(str, options.values())),
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values())) or "-",
 )
-def test_the_peak_of_a_step_is_what_is_computed(clips, options):
+def test_the_peak_of_a_step_is_what_is_computed(clips, held, options):
     """The second one, which the optimiser has its state for."""
     settings = Settings(**{"activations": "bf16", "save_every": 0} | options)
-    network, found = blocks_of_wan(torch.float32 if settings.mixed_precision == "no" else torch.bfloat16, settings.base_dtype)
+    network, found = blocks_of_wan(getattr(torch, held), settings.base_dtype)
     run = Run(network, clips, settings, None, None, None, draw_levels)
     run.step()
     state = sum(value.nbytes for kept in run.optimizer.state.values() for value in kept.values() if value.ndim)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from ...schedulers import InputError
 from ..settings import Settings
 from .optimizers import state_size
@@ -14,7 +16,7 @@ from .quantised import FILE
 
 # What one block keeps of a token for the way back, in bytes for each number of (width, hidden width of the feed-forward, rank of a
 # LoRA), by the precision of products and of the residual stream: measured on a CPU by what autograd saves.
-SAVED = {("bf16", "bf16"): (52, 4, 16), ("bf16", "fp32"): (66, 4, 16), ("no", "fp32"): (76, 8, 32), ("no", "bf16"): (76, 8, 32)}
+SAVED = {("bf16", "bf16"): (52, 4, 16), ("bf16", "fp32"): (66, 4, 16), ("no", "fp32"): (76, 8, 32), ("no", "bf16"): (76, 4, 32)}
 FULL = 20  # more for each number of the width where the weights themselves are trained
 PASSING = (8, 4)  # gradients on their way through the block that the peak is in, by the allocator, for (width, hidden width)
 RESERVE = 1.5e9  # CUDA itself, the latents, what the allocator leaves unused
@@ -66,14 +68,19 @@ def need(found: Outline, trained: int, count: int, settings: Settings, full: boo
     away = max(0, settings.blocks_on_cpu - IN_FLIGHT) / max(1, found.blocks)
     smaller = found.saved(settings.base_dtype)
     wider = 2 if settings.mixed_precision == "bf16" else 4
-    whole = 0 if settings.base_dtype == FILE else wider * max(map(math.prod, found.taken))  # a layer's weight, dequantised
+    largest = max(map(math.prod, found.taken))
+    if settings.base_dtype == FILE:
+        copied, whole = _copied(found.dtype, settings)
+    else:
+        copied, whole = 0, wider  # a layer's weight, dequantised
+    saved += copied * found.passed
     kept = found.blocks * rows * found.width * wide if settings.gradient_checkpointing else saved * (found.blocks - 1)
     averaged = 4 if settings.ema else 0
     return Need(
         trained=trained * (8 + state_size(settings.optimizer) + averaged),
         base=0 if full else found.size - smaller - away * (found.block_size - smaller),
         activations=0 if settings.offload_activations else kept,
-        block=saved + whole + rows * (PASSING[0] * found.width + PASSING[1] * found.hidden),
+        block=saved + max(whole * largest, rows * (PASSING[0] * found.width + PASSING[1] * found.hidden)),
     )
 
 
@@ -82,6 +89,16 @@ def _saved(found: Outline, trained: int, settings: Settings, full: bool) -> floa
     width, hidden, rank = SAVED[settings.mixed_precision, settings.activations]
     ranks = 0 if full else trained / sum(map(sum, found.linear.values()))
     return (width + FULL * full) * found.width + hidden * found.hidden + rank * ranks
+
+
+def _copied(held: torch.dtype, settings: Settings) -> tuple[int, int]:
+    """Bytes for each number of a weight of another dtype than products are made in: (autograd keeps, more while it is cast).
+
+    ComfyUI casts it to the dtype of what it is multiplied with, and autocast casts that to bf16.
+    """
+    stream = torch.bfloat16 if settings.activations == "bf16" else torch.float32
+    product = torch.bfloat16 if settings.mixed_precision == "bf16" else stream
+    return (0 if held == stream == product else product.itemsize), (0 if stream in (held, product) else stream.itemsize)
 
 
 def fitted(

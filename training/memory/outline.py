@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import safetensors
+import torch
 
 from ...pusa_model.families.table import FAMILIES, Family
-from ...pusa_model.storage.safetensors_stream import SUFFIXES, TensorFile
+from ...pusa_model.storage.safetensors_stream import DTYPES, SUFFIXES, TensorFile
 from ...schedulers import InputError
 from .quantised import FILE, is_taken, size
 
+PROMPTED = (".cross_attn.k", ".cross_attn.v")
 _BLOCK = re.compile(r"^(?:model\.)?(?:diffusion_model\.)?(blocks\.\d+\..+)\.weight$")
 
 
@@ -29,6 +32,7 @@ class Outline:
         size: bytes of all of them.
         block_size: bytes of those in the blocks.
         linear_size: bytes of those that ``base_dtype`` quantises (``quantised.is_taken``).
+        dtype: that most of them have.
     """
 
     family: Family
@@ -36,6 +40,7 @@ class Outline:
     size: int
     block_size: int
     linear_size: int
+    dtype: torch.dtype
 
     @cached_property
     def blocks(self) -> int:
@@ -68,6 +73,12 @@ class Outline:
         """Shapes of the weights that ``base_dtype`` quantises."""
         return [shape for name, shape in self.linear.items() if is_taken(name)]
 
+    @cached_property
+    def passed(self) -> float:
+        """Numbers of a block's linear weights that a gradient goes through: all but those that only the prompt is given to."""
+        inside = sum(math.prod(shape) for name, shape in self.linear.items() if not name.endswith(PROMPTED))
+        return inside / max(1, self.blocks)
+
     @property
     def quantisable(self) -> bool:
         """Whether these are in more than 8 bits."""
@@ -92,12 +103,14 @@ def outline(path: Path) -> Outline | None:
             entries = file.entries
             shapes = {name: entry.shape for name, entry in entries.items()}
             family = _family(shapes)
+            taken = [entry for name, entry in entries.items() if (match := _BLOCK.match(name)) and is_taken(match[1])]
             found = family and Outline(
                 family,
                 shapes,
                 sum(entry.size for entry in entries.values()),
                 sum(entry.size for name, entry in entries.items() if "blocks." in name),
-                sum(entry.size for name, entry in entries.items() if (match := _BLOCK.match(name)) and is_taken(match[1])),
+                sum(entry.size for entry in taken),
+                DTYPES[Counter(entry.dtype for entry in taken).most_common(1)[0][0]] if taken else torch.float32,
             )
     except (InputError, OSError, safetensors.SafetensorError):
         return None

@@ -24,6 +24,7 @@ LOSES = {"int8": 0.01, "nf4": 0.35}  # how much more the loss is at most, as a s
 BLOCK, OUTER = 64, 256  # weights that share a scale in 4 bits, and scales that share one
 LARGEST = 127  # in int8
 _CODE = 256  # values of a scale in 8 bits
+_PART = 2**21  # weights that are turned back at once: a CPU takes room for them in float32, twice
 _ENDINGS = tuple(f".{target}" for family in FAMILIES for target in family.targets)
 
 
@@ -149,10 +150,15 @@ def _dequantised(kind: str, shape: tuple[int, int], parts: Sequence[Tensor], dty
 
     if kind == "int8":
         numbers, scale = parts
-        return numbers.to(dtype).mul_(scale)
+        weight = torch.empty(shape, dtype=dtype, device=numbers.device)
+        rows = max(1, _PART // shape[1])
+        for made, few, scales in zip(weight.split(rows), numbers.split(rows), scale.split(rows)):
+            torch.mul(few, scales, out=made)
+        return weight
     packed, scale, offset, outer, code = parts
     nested = functional.QuantState(absmax=outer, code=code, blocksize=OUTER, dtype=torch.float32)
+    flat = torch.Size([math.prod(shape)])  # in rows, bitsandbytes (0.50, AVX-512) mistakes the scales where one ends in a block
     state = functional.QuantState(
-        absmax=scale, shape=torch.Size(shape), blocksize=BLOCK, quant_type=kind, dtype=dtype, offset=offset, state2=nested
+        absmax=scale, shape=flat, blocksize=BLOCK, quant_type=kind, dtype=dtype, offset=offset, state2=nested
     )
-    return functional.dequantize_4bit(packed, state)
+    return functional.dequantize_4bit(packed, state).reshape(shape)

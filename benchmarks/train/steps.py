@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import optimizer as optimizers
 
 from hosting.process import pack_module
@@ -30,8 +31,8 @@ PASSES, REST = ("forward", "backward"), ("reading", "optimiser")
 class Clock(AbstractContextManager):
     """Seconds of the parts of a step, told apart by hooks of PyTorch on the network and its optimiser.
 
-    The backward pass begins where it is called for, so that autograd's walk over the graph is in it, and ends where the optimiser
-    begins, so that the graph is freed in it. The loss is none of the passes, but for its gradient.
+    The backward pass begins behind the last tensor that the loss keeps for it, so that autograd's walk over the graph is in it, and
+    ends where the optimiser begins, so that the graph is freed in it. The loss is none of the passes, but for its gradient.
     """
 
     def __init__(self, network: torch.nn.Module):
@@ -39,20 +40,13 @@ class Clock(AbstractContextManager):
         self._began: dict[str, float] = {}
         self._handles = [
             network.register_forward_pre_hook(lambda *_: self.begin("forward")),
-            network.register_forward_hook(lambda *_: self.end("forward")),
+            network.register_forward_hook(lambda *_: self._forward_done()),
             optimizers.register_optimizer_step_pre_hook(lambda *_: self._backward_done()),
             optimizers.register_optimizer_step_post_hook(lambda *_: self.end("optimiser")),
         ]
-        self._backward = torch.Tensor.backward
-
-        def backward(loss: torch.Tensor) -> None:
-            self.begin("backward")
-            self._backward(loss)
-
-        torch.Tensor.backward = backward
+        self._kept = saved_tensors_hooks(self._keep, lambda tensor: tensor)
 
     def __exit__(self, *exception) -> None:
-        torch.Tensor.backward = self._backward
         for handle in self._handles:
             handle.remove()
 
@@ -71,7 +65,16 @@ class Clock(AbstractContextManager):
         found, self.parts = dict(self.parts), defaultdict(float)
         return found
 
+    def _forward_done(self) -> None:
+        self.end("forward")
+        self._kept.__enter__()
+
+    def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.begin("backward")
+        return tensor
+
     def _backward_done(self) -> None:
+        self._kept.__exit__(None, None, None)
         self.end("backward")
         self.begin("optimiser")
 

@@ -46,11 +46,11 @@ def test_dropped_dragged_trimmed_and_undone(editor, pictures, nodes2):
     assert item_at(state, 2)["noise"] == "0.6"
     editor.screenshot(pictures / f"timeline-noise-{mode}.png")
     for text in (texts[1], texts[0]):
-        stepped(editor, "Control+z", text)
+        stepped(editor, "z", text)
     state = move(editor, agreed(editor), 2, 4)  # the strip of a node that an undo has made anew
     assert item_at(state, 2)["first"] == "20"
-    stepped(editor, "Control+z", texts[0])
-    stepped(editor, "Control+y", state["text"])
+    stepped(editor, "z", texts[0])
+    stepped(editor, "y", state["text"])
 
 
 @BOTH
@@ -120,7 +120,7 @@ def test_keys_do_it_too(editor, nodes2):
     state = agreed(editor)
     assert len(state["items"]) == 2 and "nano_ends" not in state["text"]
     assert editor.evaluate("() => app.graph.nodes.length") == 9  # Delete is not for the node
-    stepped(editor, "Control+z", before)
+    stepped(editor, "z", before)
 
 
 @BOTH

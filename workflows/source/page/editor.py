@@ -134,6 +134,22 @@ class Editor:
         """Press a key, or several at once such as Control+z."""
         self._do(lambda: self._page.keyboard.press(keys))
 
+    def undo(self, key: str, script: str, argument=None) -> None:
+        """Hold Control and a key that undoes or redoes until a JavaScript function gives something true.
+
+        The page does it in its own time. When a key is let go before, it takes what it has drawn by then for a change.
+        """
+        keyboard = self._page.keyboard
+        for each in ("Control", key):
+            self._do(keyboard.down, each)
+        try:
+            self.wait(script, argument)
+            self.wait("() => !app.extensionManager.workflow.activeWorkflow.changeTracker._restoringState")
+            self.settle()
+        finally:
+            for each in (key, "Control"):
+                self._do(keyboard.up, each)
+
     def type(self, text: str) -> None:
         """Type a text, key by key."""
         self._do(lambda: self._page.keyboard.type(text, delay=30))

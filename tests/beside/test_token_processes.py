@@ -9,7 +9,7 @@ import token_process
 import torch
 from safetensors.torch import load_file
 
-MOST = 1.2e-5  # of latents of standard deviation 3 to 4; seen: 0
+MOST = 2e-5  # of latents of standard deviation 3 to 4, up to 9; seen: 0 on one processor, 1.34e-5 on another, by its order of sums
 
 
 @pytest.fixture(scope="module")

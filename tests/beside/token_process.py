@@ -1,6 +1,6 @@
 """One of several processes that sample a clip together, each with a slice of the tokens (sequence parallelism, as in raylight).
 
-python token_process.py RANK SIZE STORE RESULT     rank 0 writes what was sampled to RESULT
+python token_process.py RANK SIZE STORE RESULT     rank 0 writes what was sampled to RESULT; SIZE 1 is ComfyUI as it is
 """
 
 import sys
@@ -29,7 +29,7 @@ TASKS = {"text to video": None, "image to video": ("0", "0"), "extension": ("0, 
 def results() -> dict[str, torch.Tensor]:
     """The latent of each task."""
     model, found = tiny.wan_model(tiny.wan_weights()), {}
-    if torch.distributed.is_initialized():
+    if torch.distributed.get_world_size() > 1:
         split(model.model.diffusion_model)
     for task, frames in TASKS.items():
         condition = frames and given(LATENT, *frames)

@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,7 @@ from .models.identity import with_files_of_today
 from .pool import Pool
 from .programs import PROGRAMS
 from .progress import Board
-from .storage import Remote, StorageError
+from .storage import Remote, StorageError, put
 
 READERS = 16  # threads that look at records
 
@@ -46,21 +47,29 @@ def main(arguments: list) -> int:
             return report_failures(failures)
         make_folder(folder, "--output" if given.output else "--output_dir")
         return make_all(jobs, failures, given, folder)
-    except (GraphError, StorageError, FarmError) as error:
+    except (GraphError, StorageError, FarmError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before or after the jobs
+        return say_stopped(signal.SIGINT)
 
 
 def make_folder(folder: Path | Remote, flag: str) -> None:
-    """Make the folder of the videos.
+    """Make the folder of the videos, and see to it that files can be put there: no video is made for nothing.
 
     Raises:
-        StorageError: it cannot be made.
+        StorageError: it cannot be made, or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{flag}: {folder} cannot be made: {error.strerror}") from None
+    probe = folder / f".{uuid.uuid4().hex}.probe"
+    try:
+        put(probe, b"")
+        probe.unlink()
+    except (OSError, StorageError) as error:
+        raise StorageError(f"{flag}: nothing can be put into {folder}: {error}") from None
 
 
 def given_folder(given):
@@ -157,9 +166,9 @@ def finish(jobs: list, failures: dict, given, folder: Path | Remote, board: Boar
     if len(jobs) + len(failures) > 1:
         before, total = len(jobs) - len(todo), len(jobs) + len(failures)
         print(f"{len(pool.made)} done, {before} done before, {len(pool.failures)} failed, of {total}.")
+    code = report_failures(grouped(pool.failures) if given.ray else pool.failures)
     if given.ray or given.jobs:
         write_failures(folder, pool.failures, pool.tries)
-    code = report_failures(grouped(pool.failures) if given.ray else pool.failures)
     return say_stopped(stopped) if stopped else code
 
 

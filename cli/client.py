@@ -218,7 +218,10 @@ class ComfyClient:
 
     async def get(self, path: str):
         """The JSON at a path of the server, for example /object_info."""
-        return await self._request("GET", path)
+        answer = await self._request("GET", path)
+        if isinstance(answer, str):
+            raise ComfyError(f"GET {path}: what answers at {self.base_url} is no ComfyUI, for it sends no JSON")
+        return answer
 
     async def _request(self, method: str, path: str, refusals=(), **body):
         try:
@@ -228,8 +231,8 @@ class ComfyClient:
                     return await response.json() if json else await response.text()
                 if response.status in GATEWAY:
                     raise ServerUnreachable(f"{method} {self.base_url}{path}: {response.status} {response.reason}")
-                text = (await response.text()).strip()[:500]
-                raise ComfyError(f"{method} {path}: {response.status} {response.reason}. {text}")
+                text = "" if response.content_type == "text/html" else (await response.text()).strip()[:500]
+                raise ComfyError(f"{method} {path}: {response.status} {response.reason}. {text}".rstrip())
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             raise self._unreachable(method, path, error) from None
 

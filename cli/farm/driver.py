@@ -19,6 +19,7 @@ from .hiring import Hired, StartError, plain
 from .worker import BEFORE, CANCELLED, FAILED, LOST, MADE, REFUSED, STEP
 
 LOOK = 1.0  # seconds between two looks at the cluster
+SOON = 10.0  # seconds without a place for a worker, after which that is told
 AHEAD = 4  # workers asked for beyond what the cluster has room for, so that one that grows by demand does
 STARTS = 3  # of ComfyUI that fail before any has succeeded
 QUIET = 10.0  # seconds between two lines of a log on one node of one job
@@ -51,7 +52,7 @@ class Farm:
         self.staff: dict[asyncio.Task, Hired] = {}
         self.idle: list[Hired] = []  # hired before there were jobs
         self.started, self.broken, self.why_broken = 0, 0, ""
-        self.seen = time.monotonic()  # when a worker was last there
+        self.seen, self.told = time.monotonic(), False  # when a worker was last there; whether it is said that none is
 
     def take(self, jobs: list) -> "Farm":
         """Have jobs made by `run`; those of one kind after each other, so that models and sizes stay as they are."""
@@ -68,7 +69,7 @@ class Farm:
             beginning = asyncio.create_task(self._begin(hired))
             try:
                 while not (await asyncio.wait({beginning}, timeout=LOOK))[0]:
-                    if not hired.placed and time.monotonic() - self.seen > self.patience:
+                    if not hired.placed and await self._too_long():
                         raise FarmError(await self._no_room())
             finally:
                 beginning.cancel()
@@ -112,14 +113,23 @@ class Farm:
             hired = self.idle.pop() if self.idle else self._hired()
             self.staff[asyncio.create_task(self._serve(hired))] = hired
         if any(hired.placed for hired in self.staff.values()):
-            self.seen = time.monotonic()
-        elif time.monotonic() - self.seen > self.patience or not self.staff:
+            self.seen, self.told = time.monotonic(), False
+        elif await self._too_long() or not self.staff:
             why = self.why_broken or await self._no_room()
             while self.waiting:
                 self._settle(self.waiting.popleft(), why)
 
     def _hired(self) -> Hired:
         return Hired(self.setup, self.gpus, self.folder)
+
+    async def _too_long(self) -> bool:
+        """Whether no machine has had room for longer than that is waited for; before, that it is waited for is said once."""
+        waited = time.monotonic() - self.seen
+        if waited > SOON and not self.told:
+            self.told = True
+            why = await asyncio.to_thread(told, self.gpus)
+            self.board.say(f"Waiting for a machine with room for ComfyUI, up to {self.patience:.0f} s: {why}")
+        return waited > self.patience
 
     async def _no_room(self) -> str:
         return f"no machine had room for ComfyUI in {self.patience:.0f} s: {await asyncio.to_thread(told, self.gpus)}"

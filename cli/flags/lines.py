@@ -15,7 +15,7 @@ NOT_OF_A_LINE = (
     "help", "jobs", "inputs", "prompt_dir", "image_dir", "video_dir", "dry_run", "output", "output_dir", "server", "wait", "ray",
     "comfyui", "comfyui_python", "comfyui_flags", "gpus_per_job", "retries", *NEEDLESS,
 )  # fmt: skip
-ID = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*")
+ID = re.compile(r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]*")  # nor half of a character
 LONGEST = 200  # bytes of an id; a file name has 255, and a suffix is put behind
 
 
@@ -76,7 +76,7 @@ def read_line(text: str, wrong: Callable[[str], None]) -> dict:
 
     try:
         values = json.loads(text, object_pairs_hook=once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         wrong(f"no JSON: {error}")
     if not isinstance(values, dict):
         wrong('it must be an object as {"id": "a17", "prompt": ".."}')

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def condition(place: str, value) -> tuple:
         raise argparse.ArgumentTypeError(
             f"latent frame {place} has {json.dumps(value)}; it takes a picture and a noise multiplier from 0 to 1, as {MULTI_COND}"
         )
-    if not Path(picture).is_file():
+    if not os.path.isfile(picture):
         raise argparse.ArgumentTypeError(f"there is no file {picture}")
     return Path(picture), position, float(noise)
 

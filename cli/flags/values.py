@@ -50,13 +50,15 @@ def listed(text: str) -> list:
 
 def existing(text: str) -> Path:
     """A file of this machine."""
-    if not Path(text).is_file():
+    if not os.path.isfile(text):  # a Path would raise where a text is too long for a name
         raise argparse.ArgumentTypeError(f"there is no file {text}")
     return Path(text)
 
 
 def video_file(text: str) -> Path:
     """Where a video goes."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is a URL; give --output_dir the one of its folder")
     if Path(text).suffix.lower() != ".mp4":
         raise argparse.ArgumentTypeError(f"{text!r} does not end in .mp4; a folder is --output_dir")
     return Path(text)
@@ -64,14 +66,14 @@ def video_file(text: str) -> Path:
 
 def folder(text: str) -> Path:
     """A folder of this machine."""
-    if not Path(text).is_dir():
+    if not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"there is no folder {text}")
     return Path(text)
 
 
 def file_or_folder(text: str) -> Path:
     """A file or folder of this machine."""
-    if not Path(text).exists():
+    if not os.path.exists(text):
         raise argparse.ArgumentTypeError(f"there is no file or folder {text}")
     return Path(text)
 
@@ -116,8 +118,8 @@ def comfyui_flags(text: str) -> list:
 
 def server(text: str) -> str:
     """The address of a server; http:// may be left out."""
-    url = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")
     try:
+        url = urllib.parse.urlsplit(text if "://" in text else f"http://{text}")
         good = url.scheme in ("http", "https") and url.hostname and url.port != 0
     except ValueError:
         good = False

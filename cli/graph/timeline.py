@@ -3,6 +3,7 @@
 Of a line only the name is read here. What a line may say is in `schedulers/timeline`, and the server says what is wrong with one.
 """
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def with_uploads(text: str, folder: Path, remote: Callable[[Path], str]) -> str:
                 f"--timeline: line {number + 1} names the socket `{name}`, and there is nothing to connect to it here; write the "
                 "name of a file. One of this name stands in quotation marks."
             )
-        if is_file(folder / name):
+        if os.path.isfile(folder / name):  # a Path would raise where the system takes no such name
             mark = '"' if line[begin] == '"' else ""
             lines[number] = line[:begin] + mark + remote(folder / name) + mark + line[end:]
     return "\n".join(lines)
@@ -77,11 +78,3 @@ def name_span(line: str) -> tuple | None:
 def name_in(written: str) -> str:
     """A name without its quotation marks."""
     return re.sub(r"\\(.)", r"\1", written[1:-1]) if written.startswith('"') else written
-
-
-def is_file(path: Path) -> bool:
-    """Whether a file is there; no name that a system refuses is one."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

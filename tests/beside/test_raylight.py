@@ -166,3 +166,5 @@ def test_it_is_there_where_raylight_is(tmp_path):
     assert not raylight.is_installed([str(tmp_path), str(tmp_path / "nowhere")])
     (tmp_path / "any-name" / "src" / "raylight").mkdir(parents=True)
     assert raylight.is_installed([str(tmp_path)])
+    (tmp_path / "any-name").rename(tmp_path / "any-name.disabled")
+    assert not raylight.is_installed([str(tmp_path)])

@@ -1,6 +1,8 @@
 """A real server with the embedded model, and pictures."""
 
+import http.server
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -30,6 +32,31 @@ def store():
 def bucket(store, monkeypatch):
     """Name of a new bucket of the store."""
     return store.bucket(monkeypatch)
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Of a server that is no ComfyUI: a page for every path but those of files."""
+
+    def do_GET(self):
+        there = not self.path.endswith((".json", ".mp4"))
+        self.send_response(200 if there else 404)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+    do_POST = do_GET
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def page():
+    """Address of a server that is no ComfyUI."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture

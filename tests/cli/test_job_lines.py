@@ -30,6 +30,8 @@ def written(folder, *lines):
         ({"id": "x/y"}, "line 2: the id 'x/y' cannot name a file"),
         ({"id": ".x"}, "line 2: the id '.x' cannot name a file"),
         ({"id": "x" * 201}, "cannot name a file: a text of up to 200 bytes"),
+        ({"id": "x\ud800"}, "line 2: the id 'x\\ud800' cannot name a file"),
+        ("[" * 100_000, "line 2: no JSON"),
         ({"id": 7}, "line 2: the id 7 cannot name a file"),
         ({"id": "b", "sed": 1}, "line 2: there is no key 'sed'; there are id, "),
         ({"id": "b", "server": "http://a"}, "line 2: there is no key 'server'"),

@@ -44,6 +44,12 @@ def test_a_job_that_fails_does_not_keep_the_others(server, pictures, tmp_path):
     assert len(ask(server.url, "/history").keys() - before) == 1
 
 
+def test_what_answers_and_is_no_comfyui_is_told(page, pictures, tmp_path):
+    done = run("i2v", tmp_path / "out", "--image_paths", pictures / "a.png", "--server", page, "--wait", "0", code=1)
+    assert f"no answer in 0 s. GET /system_stats: what answers at {page} is no ComfyUI, for it sends no JSON" in done.stderr
+    assert "Traceback" not in done.stderr and "<html>" not in done.stderr
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_cancels_what_runs_and_the_same_command_goes_on(server, pictures, tmp_path):
     out = tmp_path / "out"

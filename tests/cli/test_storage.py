@@ -6,7 +6,7 @@ import threading
 import pytest
 from command_line import GIVEN
 
-from cli.__main__ import planned
+from cli.__main__ import main, planned
 from cli.client import OutputFile
 from cli.flags import parse
 from cli.jobs import fingerprint
@@ -59,6 +59,21 @@ def test_a_video_is_kept_behind_a_url_and_found_again(kind, job, bucket):
 def test_a_store_that_cannot_be_asked_is_no_missing_video(bucket, job):
     with pytest.raises(StorageError, match="s3://no-such-bucket"):
         job(place("s3://no-such-bucket/run")).keep(b"a video", "http://a", SAVED)
+
+
+def test_a_place_that_takes_no_file_is_told_before_anything_is_made(bucket, tmp_path, page, capsys):
+    """A bucket that is not there, pages that can be read alone, and a list of failures that cannot be written."""
+    line = ["i2v", "--model", "nano", "--image_paths", str(GIVEN / "nano_00.png"), "--server", "http://127.0.0.1:9", "--wait", "0"]
+    for url, words in (("s3://no-such-bucket/run", "bucket does not exist"), (page, "Unsupported method")):
+        assert main([*line, "--output_dir", url]) == 2
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.startswith(f"Error: --output_dir: nothing can be put into {url}: ") and words in said.err
+    (tmp_path / "failures.jsonl").mkdir()
+    (tmp_path / "jobs.jsonl").write_text('{"id": "a"}')
+    assert main([*line, "--jobs", str(tmp_path / "jobs.jsonl"), "--output_dir", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("Failed: a: no answer in 0 s.") and f"Error: [Errno 21] Is a directory: '{tmp_path}" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["failures.jsonl", "jobs.jsonl"]
 
 
 class Cut:

@@ -8,12 +8,14 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 
 import pytest
 from command_line import GIVEN
 from host_comfyui import ROOT
 
 from cli.__main__ import planned
+from cli.farm import driver
 from cli.farm.driver import Farm, kind_of
 from cli.farm.failures import grouped
 from cli.farm.worker import Worker
@@ -109,6 +111,19 @@ def test_a_wish_to_stop_while_workers_are_sent_home_interrupts_none(tmp_path):
         return went
 
     assert asyncio.run(stopped()) == ["home"] and not farm.staff
+
+
+def test_that_no_machine_has_room_is_told_while_it_is_waited_for(tmp_path, monkeypatch, capsys):
+    """Once, and long before it is given up."""
+    monkeypatch.setattr(driver, "told", lambda gpus: f"none has {gpus}")
+    farm = Farm(parse([*ONE, "--ray", "auto", "--comfyui", "ComfyUI"]), tmp_path, Board(1))
+    too_long, said = [], []
+    for waited in (driver.SOON / 2, driver.SOON + 1, driver.SOON + 2, farm.patience + 1):
+        farm.seen = time.monotonic() - waited
+        too_long.append(asyncio.run(farm._too_long()))
+        said.append(capsys.readouterr().out)
+    assert too_long == [False, False, False, True]
+    assert said == ["", "Waiting for a machine with room for ComfyUI, up to 300 s: none has 1\n", "", ""]
 
 
 def test_one_reason_is_told_once():

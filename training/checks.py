@@ -19,10 +19,12 @@ from .keeping.room import check_room, check_shared, probe
 from .memory.budget import advice, chosen, fitted, need, tokens
 from .memory.optimizers import check_optimizer
 from .memory.outline import Outline, outline
+from .memory.placing import check_blocks
 from .memory.quantised import FILE, check_base_dtype, rounding
 from .options import DTYPES, LORA_DEFAULTS, memory_of, repeats_of, stores_of, targets_of
 from .processes.sharded import is_spread
 from .settings import Settings, check_family
+from .watch.trackers import check_trackers
 
 LEAST_FACTOR = 0.1  # alpha / rank below which a LoRA hardly learns
 
@@ -32,7 +34,7 @@ def check_options(arguments: Namespace, settings: Settings, say: Callable[[str],
 
     Raises:
         InputError: the model's name says high and --expert low, or the other way round; an option has no effect beside
-            another; or the optimiser cannot be had.
+            another; or the optimiser or a tracker cannot be had.
     """
     from ..pusa_model.lora.provenance import expert_of
 
@@ -52,6 +54,8 @@ def check_options(arguments: Namespace, settings: Settings, say: Callable[[str],
     if arguments.train_architecture == "full" and settings.base_dtype != FILE:
         raise InputError(f"--base_dtype {settings.base_dtype} is for a LoRA; with --train_architecture full leave it out.")
     check_optimizer(settings.optimizer)
+    if arguments.log_with:
+        check_trackers(arguments.log_with)
     if settings.timesteps == "scalar" and settings.p_async != 1:
         raise InputError("--p_async has no effect with --timesteps scalar, where the frames of a clip share a level; leave it out.")
     if settings.sigma_range == "frame" and settings.timesteps == "scalar":
@@ -62,9 +66,14 @@ def data_of(arguments: Namespace):
     """The clips to train on, and those to validate on (None if there are none).
 
     Raises:
-        InputError: a store cannot be read, or --validate is neither a store nor a share.
+        InputError: a store cannot be read or is given twice, or --validate is neither a share nor a store of other clips.
     """
-    dataset = joined([EncodedDataset(store, arguments.preload) for store in stores_of(arguments)], repeats_of(arguments))
+    stores = [EncodedDataset(store, arguments.preload) for store in stores_of(arguments)]
+    hashes = [store.hash for store in stores]
+    twice = [store.folder for number, store in enumerate(stores) if store.hash in hashes[:number]]
+    if twice:
+        raise InputError(f"STORE {twice[0]} is given twice, or has the clips of another one; --repeats shows clips more often.")
+    dataset = joined(stores, repeats_of(arguments))
     if arguments.validate is None:
         return dataset, None
     try:
@@ -74,7 +83,7 @@ def data_of(arguments: Namespace):
     if share is None:
         validation = EncodedDataset(arguments.validate)
         validation.check_files()
-        if validation.hash == dataset.hash:
+        if validation.hash in hashes:
             raise InputError("`validate` names the clips that are trained on; give others, or a share such as 0.1.")
         return dataset, validation
     if not 0 < share < 1:
@@ -129,6 +138,8 @@ def check_start(
     """
     folder, model, limit = Path(arguments.output), Path(arguments.model), memory_of(arguments)
     check_model_file(model)
+    if arguments.init:
+        check_model_file(Path(arguments.init), "init")
     dataset.check_files()
     start, done = find_checkpoint(folder, arguments.resume), 0
     if start is not None:
@@ -140,6 +151,7 @@ def check_start(
     found, full = outline(model), arguments.train_architecture == "full"
     if found is not None:
         check_family(settings, found.family)
+        check_blocks(settings.blocks_on_cpu, found.blocks)
     if found is not None and settings.base_dtype != FILE and not found.quantisable:
         raise InputError(
             f"`base_dtype` is {settings.base_dtype}, but {model.name} is quantised already. Leave it out, or use the bf16 file."
@@ -182,16 +194,18 @@ def check_start(
     return settings, done
 
 
-def check_model_file(model: Path) -> None:
-    """Refuse a model by its name.
+def check_model_file(model: Path, option: str = "model") -> None:
+    """Refuse a model, or a file to begin from, by its name.
 
     Raises:
         InputError: there is no such file, or it is GGUF.
     """
     if model.suffix.lower() == ".gguf":
-        raise InputError(f"`model`: {model.name} is GGUF, which cannot be trained on; use the bf16 or fp8 file of the same model.")
+        raise InputError(
+            f"`{option}`: {model.name} is GGUF, which cannot be trained on; use the bf16 or fp8 file of the same model."
+        )
     if not model.is_file():
-        raise InputError(f"`model`: there is no file {model}.")
+        raise InputError(f"`{option}`: there is no file {model}.")
 
 
 def check_targets(targets: Sequence[str], found: Outline) -> None:

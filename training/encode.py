@@ -191,9 +191,9 @@ def _rate(text: str) -> Fraction | None:
         return None
     try:
         rate = Fraction(text)
-        if rate > 0:
+        if 0 < float(rate):
             return rate
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         pass
     raise InputError(f"`fps` is {text}; give frames per second above 0, or keep.")
 

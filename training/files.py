@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,13 @@ from torch import Tensor
 
 from ..pusa_model.storage.files import write_whole
 from ..pusa_model.storage.safetensors_stream import DTYPE_NAMES, as_bytes, pack_header
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read, in a line. Of a pickle torch says how to have it run what it holds, which is left out."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is damaged, another kind of file, or holds more than tensors, which is refused because it could run code"
+    return [*str(error).splitlines(), type(error).__name__][0]
 
 
 def write_json(path: Path, content: dict) -> None:

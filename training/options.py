@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--init_lora", metavar="FILE", help="LoRA to begin from; with --train_architecture full it is built in first")
     top.add_argument("--init", metavar="FILE", help="full training: a file of the same network to begin from")
     top.add_argument("--validate", metavar="STORE|SHARE", help="clips to validate on: a store, or the share that is held out")
-    top.add_argument("--validate_clips", type=int, default=4, help="of them are used; each costs 12 forward passes (default 4)")
+    top.add_argument("--validate_clips", type=int, help="of them are used; each costs 12 forward passes (default 4)")
     top.add_argument("--log_with", metavar="NAME[,NAME]", help="trackers of accelerate: tensorboard, wandb, ...")
     top.add_argument("--memory", metavar="24G", help="GPU memory: chooses what of the options above makes the run fit")
     top.add_argument("--preload", action="store_true", help="keep all clips in memory")
@@ -140,8 +140,11 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     """Settings of a command line.
 
     Raises:
-        InputError: a value is out of its range, or --expert meets a range that is given too.
+        InputError: a value is out of its range, empty or without an effect, or --expert meets a range that is given too.
     """
+    for name, value in vars(arguments).items():
+        if value == "" or "" in (value if isinstance(value, list) else ()):
+            raise InputError(f"`{name}` is empty; give a value, or leave it out.")
     values = {field.name: getattr(arguments, field.name) for field in fields(Settings)}
     given = {name: value for name, value in values.items() if value is not None}
     if arguments.expert:
@@ -153,11 +156,14 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         raise InputError(
             f"`rank` is {arguments.rank} and `alpha` {arguments.alpha}; the rank must be 1 or more, alpha a number above 0."
         )
-    if arguments.validate is None and arguments.validate_every:
-        raise InputError("--validate_every has no effect without --validate, which names the clips.")
+    for name in ("validate_every", "validate_clips") if arguments.validate is None else ():
+        if getattr(arguments, name):
+            raise InputError(f"--{name} has no effect without --validate, which names the clips.")
+    if arguments.validate is not None and arguments.validate_every == 0:
+        raise InputError("--validate has no effect with --validate_every 0; leave both out to train without a validation.")
     if arguments.validate is not None:
         given.setdefault("validate_every", 100)
-    if arguments.validate_clips < 1:
+    if arguments.validate_clips is not None and arguments.validate_clips < 1:
         raise InputError(f"`validate_clips` is {arguments.validate_clips}; it must be 1 or more.")
     if arguments.init and lora:
         raise InputError("--init is of --train_architecture full; for a LoRA, give that file as --model, or a LoRA as --init_lora.")

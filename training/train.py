@@ -105,6 +105,10 @@ def begin(arguments: argparse.Namespace, network, about: dict, seed: int, say) -
             say(f"Begun from {Path(arguments.init_lora).name}: rank {about['rank']} on {len(start)} layers.")
         return
     if arguments.init:
-        take_weights(network, load_base(arguments.init, full=True).network, Path(arguments.init).name)
+        try:
+            other = load_base(arguments.init, full=True).network
+        except InputError as error:
+            raise InputError(str(error).replace("`model`", "`init`")) from error
+        take_weights(network, other, Path(arguments.init).name)
     if arguments.init_lora:
         say(f"{Path(arguments.init_lora).name} is built into {build_in(arguments.init_lora, network, say)} weights.")

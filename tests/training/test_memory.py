@@ -54,6 +54,13 @@ def test_the_sums_are_those_of_the_shapes():
     assert need(BF16, 1, 32760, Settings(activations="bf16")).total > 400e9, "without checkpointing every block keeps its own"
 
 
+@pytest.mark.parametrize("options", [{}, {"mixed_precision": "no"}])
+def test_a_network_that_is_trained_itself_takes_the_same_from_every_file(options):
+    """It is held in float32, whatever the file has."""
+    made = [need(found, BF16.numbers, 32760, Settings(**options), full=True) for found in (wan_14b(torch.float32), BF16, FP8)]
+    assert made[0] == made[1] == made[2]
+
+
 @pytest.mark.parametrize(
     "limit, found, rank, count, options",
     [

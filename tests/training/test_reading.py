@@ -143,6 +143,7 @@ def test_options_reach_the_reader():
         (("--sizes", "832x480", "--width", "64"), "use one of them"),
         (("--sizes", "832*480"), "give width x height"),
         (("--sizes", "832x480,480x830"), "`height` is 830"),
+        (("--fps", "1e400"), "`fps` is 1e400; give frames per second above 0, or keep"),
         (("--fps", "0"), "`fps` is 0; give frames per second above 0, or keep"),
         (("--fps", "fast"), "`fps` is fast"),
     ],

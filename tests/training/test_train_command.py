@@ -146,11 +146,34 @@ def test_two_processes_train_one_lora(command, tmp_path, capsys):
         (["--resume", "pusa.safetensors"], "pusa.safetensors is a LoRA or a model, which holds no state of a run"),
         (["--train_architecture", "full"], "--rank belong to a LoRA and have no effect with --train_architecture full"),
         (["--timesteps", "scalar", "--p_async", "0.5"], "--p_async has no effect with --timesteps scalar"),
+        (["--output", ""], "`output` is empty; give a value, or leave it out"),
+        (["--gradient_checkpointing", "--blocks_on_cpu", "3"], "`blocks_on_cpu` is 3; the network has 2 blocks"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused_in_words(command, tmp_path, capsys, arguments, words):
     assert main([*command, "--output", str(tmp_path / "out"), *arguments]) == 1
     assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("gone.safetensors", "`init`: there is no file"),
+        (
+            "notes.txt",
+            "`init`: notes.txt cannot be read as a model: it is damaged, another kind of file, or holds more than tensors",
+        ),
+        ("lora.safetensors", "`init`: ComfyUI does not know what kind of model lora.safetensors is"),
+    ],
+)
+def test_a_file_to_begin_from_that_cannot_be_used_is_refused_by_its_option(command, tmp_path, capsys, name, words):
+    (tmp_path / "notes.txt").write_text("# no model\n")
+    save_file({"blocks.0.lora_A.weight": torch.zeros(4, 4)}, tmp_path / "lora.safetensors")
+    del command[command.index("--rank") : command.index("--rank") + 2]
+    full = ["--train_architecture", "full", "--init", str(tmp_path / name), "--steps", "1"]
+    assert main([*command, *full, "--output", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert words in told and told.count("\n") == 1 and "weights_only" not in told
 
 
 def test_the_other_expert_s_file_is_refused(command, tmp_path, wan_file, capsys):

@@ -20,7 +20,6 @@ from pusa.training.settings import Settings
 from pusa.training.train import main
 from pusa.training.watch.log import COLUMNS, Log
 from pusa.training.watch.plot import SIZE, draw, running_mean
-from pusa.training.watch.trackers import start_trackers
 from pusa.training.watch.validation import LEVELS, ConditionalLoss
 from safetensors.torch import load_file
 
@@ -120,9 +119,10 @@ def test_a_table_of_something_else_is_refused_and_a_plot_can_be_of_anything(tmp_
     assert running_mean([(1, 1.0), (2, 3.0), (3, 5.0)], 2) == [(1, 1.0), (2, 2.0), (3, 4.0)]
 
 
-def test_trackers_that_cannot_be_had_are_refused(tmp_path):
-    with pytest.raises(InputError, match="`log_with`: no_such_tracker is not installed"):
-        start_trackers("no_such_tracker", tmp_path, {})
+def test_trackers_that_cannot_be_had_are_refused_before_the_model_is_read(command, capsys):
+    assert main([*command, "--log_with", "no_such_tracker", "--steps", "1"]) == 1
+    told = capsys.readouterr()
+    assert "`log_with`: no_such_tracker is not installed" in told.err and "Loading" not in told.out
 
 
 class Kept(tracking.GeneralTracker):
@@ -191,6 +191,10 @@ def test_validation_options_that_cannot_be_meant_are_refused(command, tmp_path, 
         (["--validate", str(tmp_path / "nowhere")], "holds no encoded clips"),
         (["--validate", str(tmp_path / "store")], "`validate` names the clips that are trained on"),
         (["--validate", "0.5", "--validate_clips", "0"], "`validate_clips` is 0"),
+        (["--validate_clips", "5"], "--validate_clips has no effect without --validate"),
+        (["--validate", "0.5", "--validate_every", "0"], "--validate has no effect with --validate_every 0"),
+        (["--repeats", "2", "--validate", str(tmp_path / "store")], "`validate` names the clips that are trained on"),
+        (["--data_root", str(tmp_path / "store"), "--validate", "0.5"], "store is given twice"),
     ):
         assert main([*command, *further, "--steps", "1"]) == 1
         assert words in capsys.readouterr().err

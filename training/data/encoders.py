@@ -16,6 +16,7 @@ from torch import Tensor
 from ...pusa_model.families.lookup import of_vae
 from ...pusa_model.families.table import FAMILIES, WAN, Family
 from ...schedulers import InputError
+from ..files import reason
 from .captions import LongCaption
 
 NANO = "nano"
@@ -38,7 +39,7 @@ def load_vae(path: str | Path) -> tuple[object, Family]:
         vae = comfy.sd.VAE(sd=weights, metadata=metadata)
         vae.throw_exception_if_invalid()
     except Exception as error:  # every reader has its own; the file is at fault for all of them
-        raise InputError(f"`vae`: {path} cannot be read as a VAE ({error}).") from error
+        raise InputError(f"`vae`: {path} cannot be read as a VAE: {reason(error)}.") from error
     return vae, check_family_of(vae)
 
 
@@ -94,7 +95,7 @@ def text_encoder(path: str | Path | None, family: Family = WAN) -> Callable[[str
         try:
             clip = comfy.sd.load_clip([str(path)], clip_type=comfy.sd.CLIPType[kind.upper()])
         except Exception as error:  # as above
-            raise InputError(f"`text_encoder`: {path} cannot be read as a text encoder ({error}).") from error
+            raise InputError(f"`text_encoder`: {path} cannot be read as a text encoder: {reason(error)}.") from error
         if not isinstance(clip.cond_stage_model, made):  # ComfyUI takes whatever it does not know for another one
             raise InputError(f"`text_encoder`: {path} is not {wanted}.")
         return clip

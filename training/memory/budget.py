@@ -70,7 +70,7 @@ def need(found: Outline, trained: int, count: int, settings: Settings, full: boo
     wider = 2 if settings.mixed_precision == "bf16" else 4
     largest = max(map(math.prod, found.taken))
     if settings.base_dtype == FILE:
-        copied, whole = _copied(found.dtype, settings)
+        copied, whole = _copied(torch.float32 if full else found.dtype, settings)
     else:
         copied, whole = 0, wider  # a layer's weight, dequantised
     saved += copied * found.passed

@@ -12,6 +12,16 @@ from torch.nn import Module
 from ...schedulers import InputError
 
 
+def check_blocks(asked: int, there: int) -> None:
+    """Refuse to keep more blocks in memory than a network has.
+
+    Raises:
+        InputError: says how many there are.
+    """
+    if asked > there:
+        raise InputError(f"`blocks_on_cpu` is {asked}; the network has {there} blocks.")
+
+
 def place(network: Module, device: torch.device, blocks_on_cpu: int) -> None:
     """Bring a network to a device, but for the frozen weights of its first blocks, which stay in (pinned) memory.
 
@@ -21,8 +31,7 @@ def place(network: Module, device: torch.device, blocks_on_cpu: int) -> None:
     if not blocks_on_cpu:
         network.to(device)
         return
-    if blocks_on_cpu > len(network.blocks):
-        raise InputError(f"`blocks_on_cpu` is {blocks_on_cpu}; the network has {len(network.blocks)} blocks.")
+    check_blocks(blocks_on_cpu, len(network.blocks))
     for module in (*(child for child in network.children() if child is not network.blocks), *network.blocks[blocks_on_cpu:]):
         module.to(device)
     for parameter in network.blocks[:blocks_on_cpu].parameters():

@@ -21,6 +21,7 @@ from ...pusa_model.families.lookup import check_model, network_record, of_networ
 from ...pusa_model.families.networks import TEXT_TO_VIDEO
 from ...pusa_model.families.table import Family
 from ...schedulers import InputError
+from ..files import reason
 from ..memory.placing import run_block
 from ..memory.quantised import FILE, check_base_dtype, operations
 
@@ -62,7 +63,7 @@ def load_base(path: str | Path, full: bool = False, base_dtype: str = FILE) -> B
     try:
         weights, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
     except Exception as error:  # every reader has its own; the file is at fault for all of them
-        raise InputError(f"`model`: {path.name} cannot be read as a model ({error}).") from error
+        raise InputError(f"`model`: {path.name} cannot be read as a model: {reason(error)}.") from error
     return Base(load_weights(weights, metadata, full, path.name, base_dtype), metadata or {}, path)
 
 

@@ -17,6 +17,7 @@ from ..method.network import family_of, training_mode, velocity
 from ..method.objective import noised, target
 
 LEVELS = (0.5, 0.75, 0.95)
+CLIPS = 4  # that are used of those that are held out, if nothing else is said
 PATTERNS = {"t2v": (), "i2v": (0,), "start_end": (0, -1), "extension": (0, 1, 2, 3)}  # frames that are given, clean
 SCORE = "validation"  # mean over all patterns with given frames: the number by which a run is judged
 
@@ -44,7 +45,7 @@ class ConditionalLoss:
         autocast: bool = False,
         streamed: int = 0,
         levels: Sequence[float] = LEVELS,
-        limit: int = 4,
+        limit: int = CLIPS,
     ):
         self.dataset, self.levels, self.dtype, self.autocast, self.streamed = dataset, levels, dtype, autocast, streamed
         count = min(limit, len(dataset))

@@ -19,7 +19,7 @@ from ..run import Result
 from ..settings import Settings
 from .log import Log
 from .trackers import start_trackers
-from .validation import SCORE, ConditionalLoss
+from .validation import CLIPS, SCORE, ConditionalLoss
 
 
 class Watcher:
@@ -44,8 +44,9 @@ class Watcher:
         if validation is not None:
             dtype = torch.bfloat16 if settings.activations == "bf16" else torch.float32
             autocast = settings.mixed_precision == "bf16"
+            limit = arguments.validate_clips or CLIPS
             self.conditional = ConditionalLoss(
-                validation, settings.batch_size, dtype, autocast, settings.blocks_on_cpu, limit=arguments.validate_clips
+                validation, settings.batch_size, dtype, autocast, settings.blocks_on_cpu, limit=limit
             )
         self.validation = self._validate if self.conditional else None
         config = settings.as_dict() | about

@@ -1,4 +1,6 @@
-"""The developer's commands: `demo`, `test`, `serve`, `run`, `download`, `bench`, `readme` and `setup`. See `python dev.py --help`.
+"""The developer's commands: `demo`, `test`, `serve`, `run`, `download`, `workflows`, `bench`, `readme` and `setup`.
+
+`python dev.py --help` says what each does.
 
 This file keeps to syntax that any Python can read, so that an old one gets a sentence and not a traceback.
 """

@@ -9,7 +9,7 @@ from hosting.process import has_gpu, start_comfyui
 
 def main(argv: list) -> int:
     """Print, or write."""
-    top = argparse.ArgumentParser(prog="dev.py bench card")
+    top = argparse.ArgumentParser(prog="dev.py bench card", description=__doc__, allow_abbrev=False)
     top.add_argument("--write", action="store_true", help="put the tables and what follows from the files into README.md")
     chosen = top.parse_args(argv)
     start_comfyui(cpu=not has_gpu())

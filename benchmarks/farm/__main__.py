@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from statistics import mean
 
+from cli.flags.values import number
 from devtools.pages import with_part
 from devtools.places import REPOSITORY
 
@@ -62,12 +63,13 @@ def table(clip: float = CLIP, each: int = EACH) -> str:
 def main(argv: list) -> int:
     """Print, or write."""
     top = argparse.ArgumentParser(prog="dev.py bench farm", description=__doc__.splitlines()[0], allow_abbrev=False)
-    top.add_argument("--clip", type=float, default=CLIP, help="seconds of a job on a GPU (default 20: 480p, 4 steps, an H100)")
-    top.add_argument("--each", type=int, default=EACH, help="jobs for each actor (default 100)")
+    text = "seconds of a job on a GPU (default 20: 480p, 4 steps, an H100)"
+    top.add_argument("--clip", type=number(float, 0.1, 86400), default=CLIP, help=text)
+    top.add_argument("--each", type=number(int, 1, 100_000), default=EACH, help="jobs for each actor (default 100)")
     top.add_argument("--write", action="store_true", help="put the table into deploy/SCALE.md, as it is without other options")
     chosen = top.parse_args(argv)
-    if chosen.clip <= 0 or chosen.each < 1 or chosen.write and (chosen.clip, chosen.each) != (CLIP, EACH):
-        top.error("--clip is above 0, --each 1 or more, and --write goes with neither.")
+    if chosen.write and (chosen.clip, chosen.each) != (CLIP, EACH):
+        top.error("--write goes with neither --clip nor --each: the page has the table as it is without them.")
     found = table(chosen.clip, chosen.each)
     print(found)
     if chosen.write:

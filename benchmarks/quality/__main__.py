@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from cli.flags.values import number
 from hosting.process import has_gpu, start_comfyui
 
 from ..measure.report import hardware, with_part
@@ -42,7 +43,7 @@ TABLES = {
 def main(argv: list) -> int:
     """Print the tables; returns 1 if a figure is above its limit."""
     top = argparse.ArgumentParser(prog="dev.py bench quality", description=__doc__.splitlines()[0], allow_abbrev=False)
-    top.add_argument("--clips", type=int, default=200, help="clips per row (default 200; fewer of long clips)")
+    top.add_argument("--clips", type=number(int, 1, 100_000), default=200, help="clips per row (default 200; fewer of long clips)")
     top.add_argument("--only", choices=TABLES, action="append", help="this table; give it again for another (default all)")
     top.add_argument("--models", type=Path, default=FOLDER, help="folder of the model files (default assets/nano)")
     top.add_argument("--write", action="store_true", help="keep the tables in FIGURES.md in that folder")

@@ -15,7 +15,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import comfy.latent_formats
 import torch
 from torch import Tensor
 
@@ -98,6 +97,8 @@ class Made:
 @torch.no_grad()
 def store(folder: Path, scenes: list) -> None:
     """The clips of scenes, encoded."""
+    import comfy.latent_formats
+
     ship, causal, vae, words = (pack_module(f"training.nano.{name}") for name in ("ship", "causal", "vae", "words"))
     scale, network = comfy.latent_formats.Wan21(), vae.load(ship.FOLDER / ship.PLACES["vae"]).float()
     with pack_module("training.store").StoreWriter(folder) as writer:

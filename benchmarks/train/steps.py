@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import torch
@@ -44,9 +44,10 @@ class Clock(AbstractContextManager):
             optimizers.register_optimizer_step_pre_hook(lambda *_: self._backward_done()),
             optimizers.register_optimizer_step_post_hook(lambda *_: self.end("optimiser")),
         ]
-        self._kept = saved_tensors_hooks(self._keep, lambda tensor: tensor)
+        self._kept = ExitStack()
 
     def __exit__(self, *exception) -> None:
+        self._kept.close()  # open where a step has failed behind the forward pass
         for handle in self._handles:
             handle.remove()
 
@@ -67,14 +68,14 @@ class Clock(AbstractContextManager):
 
     def _forward_done(self) -> None:
         self.end("forward")
-        self._kept.__enter__()
+        self._kept.enter_context(saved_tensors_hooks(self._keep, lambda tensor: tensor))
 
     def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
         self.begin("backward")
         return tensor
 
     def _backward_done(self) -> None:
-        self._kept.__exit__(None, None, None)
+        self._kept.close()
         self.end("backward")
         self.begin("optimiser")
 

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 
 import host_comfyui
+import pytest
 
 sys.path.append(str(host_comfyui.ROOT))  # behind ComfyUI, whose `nodes` must be found first
 
@@ -34,6 +35,17 @@ def test_a_mistyped_option_is_told_before_anything_is_measured():
     result = bench("--", "--ony", "runs")
     assert result.returncode == 2 and "unrecognized arguments: --ony" in result.stderr and "--only" in result.stderr
     assert "..." not in result.stderr.split("unrecognized")[1] and not result.stdout
+
+
+@pytest.mark.parametrize("name", sorted({*measurements()} - {*NAMES}))
+def test_a_measurement_of_its_own_starts_where_nothing_is_imported_yet(name):
+    result = bench(name, "--", "--help")
+    assert result.returncode == 0 and f"dev.py bench {name}" in result.stdout, result.stderr
+
+
+def test_less_than_one_clip_a_row_is_refused():
+    result = bench("quality", "--", "--clips", "0")
+    assert result.returncode == 2 and "--clips: '0' is not a whole number from 1" in result.stderr
 
 
 def test_one_of_all_measurements_is_run_with_the_options_of_each():

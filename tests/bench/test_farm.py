@@ -95,9 +95,14 @@ def test_the_page_has_the_table_that_the_program_prints(capsys):
 
 
 def test_other_numbers_are_not_written_to_the_page(capsys):
-    for wrong in (["--clip", "250", "--write"], ["--each", "0"], ["--clip", "-1"]):
+    for wrong, said in (
+        (["--clip", "250", "--write"], "--write goes with neither --clip nor --each"),
+        (["--each", "0"], "--each: '0' is not a whole number from 1"),
+        (["--clip", "-1"], "--clip: '-1' is not a number from 0.1"),
+        (["--clip", "nan"], "--clip: 'nan' is not a number from 0.1"),
+    ):
         with pytest.raises(SystemExit):
             main(wrong)
-    assert "--write goes with neither" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
     assert table(CLIP, 1) != table(CLIP + 1, 1) and EACH > 1
     assert host_comfyui.ROOT in PAGE.parents

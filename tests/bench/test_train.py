@@ -23,6 +23,31 @@ def test_the_parts_of_a_step_are_less_than_all_of_it(tmp_path):
         assert steps.outside(step) == pytest.approx(step["all"] / (step["forward"] + step["backward"]) - 1)
 
 
+def test_a_clock_leaves_no_hook_where_a_step_fails():
+    network = torch.nn.Linear(1, 1)
+    with pytest.raises(RuntimeError, match="behind the forward pass"), steps.Clock(network) as clock:
+        network(torch.ones(1))
+        raise RuntimeError("behind the forward pass")
+    began = []
+    clock.begin = began.append
+    network(torch.ones(1)).square().backward()
+    assert not began
+
+
+def test_the_backward_pass_begins_behind_the_loss_and_ends_before_the_optimiser():
+    network = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(network.parameters())
+    with steps.Clock(network) as clock:
+        said = network(torch.ones(1))
+        time.sleep(0.5)
+        loss = said.square().sum()
+        loss.register_hook(lambda grad: time.sleep(0.1))
+        loss.backward()
+        optimizer.step()
+    assert clock.parts.keys() == {"forward", "backward", "optimiser"}
+    assert 0.1 <= clock.parts["backward"] < 0.5
+
+
 def test_encoding_is_told_from_the_rest_of_stage_1(tmp_path):
     stage1.write_clips(tmp_path / "clips", (64, 64), 2)
 
